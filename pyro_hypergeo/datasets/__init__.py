@@ -1,0 +1,27 @@
+"""Small real tables, kept as CSV; README.md beside them gives their sources."""
+
+from importlib.resources import files
+from pathlib import Path
+
+__all__ = ["path"]
+
+
+def path(name: str) -> Path:
+    """Return where the table called ``name`` lies.
+
+    >>> import csv
+    >>> with path("titanic.csv").open(newline="") as file:
+    ...     rows = list(csv.DictReader(file))
+    >>> rows[0]
+    {'group': '1st', 'size': '180', 'drawn': '62', 'stratum': 'Male'}
+    >>> sum(int(row["size"]) for row in rows), sum(int(row["drawn"]) for row in rows)
+    (2201, 711)
+
+    :param name: the file's name, with its ending.
+    :raises FileNotFoundError: if there is no such table; the message lists those there are.
+    """
+    table = Path(str(files(__name__) / name))
+    if not table.is_file():
+        tables = ", ".join(sorted(file.name for file in table.parent.glob("*.csv")))
+        raise FileNotFoundError(f"no data set {name!r}; there are: {tables}")
+    return table

@@ -1,0 +1,164 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ._nodes import Nodes, Tilted, lattice_nodes, tilted_groups
+from ._tilt import solve_tilt
+from ._urn import Urn, make_urn
+from .binomial import log1p_exp
+
+
+class Cumulants(NamedTuple):
+    """What one pass over the nodes gives, in float64."""
+
+    urn: Urn
+    log_partition: Tensor  # (...), its gradient is the mean
+    mean: Tensor  # (..., G), its gradient is the covariance
+    tilt: Tensor  # (...), no gradient
+    log_center: Tensor  # (...), log Pr[S = n] of the groups at this tilt
+
+
+def cumulants(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Cumulants:
+    """The log-partition function and its gradient, with the tilt at which they were found."""
+    urn = make_urn(log_weights, group_sizes, total_count)
+    tilt = find_tilt(urn)
+    value, gradient, log_center = _Cumulants.apply(urn.log_weights, urn.sizes, urn.total, tilt)
+    drawn = urn.edge > 0
+    edge_value = (urn.edge * torch.where(drawn, log_weights, 0.0)).sum(-1)
+    return Cumulants(
+        urn,
+        torch.where(urn.interior, value, torch.where(urn.feasible, edge_value, -torch.inf)),
+        torch.where(urn.interior.unsqueeze(-1), gradient, urn.edge),
+        tilt,
+        torch.where(urn.interior, log_center, 0.0),
+    )
+
+
+def find_tilt(urn: Urn) -> Tensor:
+    """The urn's tilt, outside of the autograd graph since no result depends on it."""
+    return solve_tilt(urn.log_weights.detach(), urn.sizes, urn.total)
+
+
+class _Cumulants(torch.autograd.Function):
+    """(A, dA/dtheta, log Pr[S = n]) with closed forms for the derivatives in theta."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        groups = tilted_groups(theta, sizes, tilt)
+        nodes = lattice_nodes(groups, total)
+        value = (sizes * log1p_exp(groups.u)).sum(-1) - total * tilt + nodes.log_prob
+        return value, _mean(groups, nodes), nodes.log_prob
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        theta, sizes, total, tilt = inputs
+        _, mean, _ = output
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(theta, sizes, total, tilt, mean)
+        ctx.save_for_forward(theta, sizes, total, tilt, mean)
+
+    @staticmethod
+    def backward(
+        ctx: Any, grad_value: Tensor | None, grad_mean: Tensor | None, grad_center: Tensor | None
+    ) -> Any:
+        theta, sizes, total, tilt, mean = ctx.saved_tensors
+        result = torch.zeros_like(mean)
+        if grad_value is not None:
+            result = result + grad_value.unsqueeze(-1) * mean
+        if grad_mean is not None:
+            result = result + _covariance_product(theta, sizes, total, tilt, grad_mean)
+        if grad_center is not None:
+            independent = sizes * torch.sigmoid(theta + tilt.unsqueeze(-1))
+            result = result + grad_center.unsqueeze(-1) * (mean - independent)
+        return result, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, direction: Tensor, *_: Any) -> Any:
+        theta, sizes, total, tilt, mean = ctx.saved_tensors
+        independent = sizes * torch.sigmoid(theta + tilt.unsqueeze(-1))
+        return (
+            (mean * direction).sum(-1),
+            _covariance_product(theta, sizes, total, tilt, direction),
+            ((mean - independent) * direction).sum(-1),
+        )
+
+
+class _Derivatives:
+    """Averages under the node weights of b_i(t) = d/dtheta_i m_i log(q_i + p_i e^{it}).
+
+    ``real`` and ``imag`` are those of b_i(t) / (m_i p_i q_i), so that nothing is divided by a
+    probability that may be 0.
+    """
+
+    def __init__(self, groups: Tilted, nodes: Nodes) -> None:
+        norm = (1 + nodes.real.sum(-1)).unsqueeze(-1)
+        self.weight_real, self.weight_imag = nodes.real / norm, nodes.imag / norm
+        skew = (groups.p - groups.q).unsqueeze(-1)
+        self.real = 2 * skew * nodes.at.haversine.unsqueeze(-2) / nodes.decay
+        self.imag = nodes.at.sine.unsqueeze(-2) / nodes.decay
+        self.first = self.average(self.real, self.imag)
+        self.square = self.average(
+            self.real.square() - self.imag.square(), 2 * self.real * self.imag
+        )
+        # What the second derivative has on its diagonal beyond the products of first ones.
+        self.own = 1 - (groups.p - groups.q) * self.first - groups.p * groups.q * self.square
+
+    def average(self, real: Tensor, imag: Tensor) -> Tensor:
+        """Re E[real + i imag] over the nodes."""
+        w_real, w_imag = self.weight_real.unsqueeze(-2), self.weight_imag.unsqueeze(-2)
+        return (real * w_real - imag * w_imag).sum(-1)
+
+
+def _mean(groups: Tilted, nodes: Nodes) -> Tensor:
+    weights = torch.stack([2 * nodes.at.haversine * nodes.real, -nodes.at.sine * nodes.imag], -1)
+    sums = torch.matmul(1 / nodes.decay, weights) / (1 + nodes.real.sum(-1))[..., None, None]
+    shift = (groups.p - groups.q) * sums[..., 0] + sums[..., 1]
+    return groups.sizes * groups.p + groups.variance * shift
+
+
+def _covariance_product(
+    theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor, vector: Tensor
+) -> Tensor:
+    # The covariance times a vector without the matrix: O(G). In plain tensor operations, so that
+    # autograd supplies the third and higher derivatives.
+    groups = tilted_groups(theta, sizes, tilt)
+    b = _Derivatives(groups, lattice_nodes(groups, total))
+    scaled = (groups.variance * vector).unsqueeze(-1)
+    real = (scaled * b.real).sum(-2, keepdim=True)
+    imag = (scaled * b.imag).sum(-2, keepdim=True)
+    along = b.average(real, imag)
+    joint = b.average(b.real * real - b.imag * imag, b.real * imag + b.imag * real)
+    return groups.variance * (joint - b.first * along + b.own * vector)
+
+
+def _derivatives(urn: Urn) -> tuple[Tensor, _Derivatives]:
+    groups = tilted_groups(urn.log_weights, urn.sizes, find_tilt(urn))
+    return groups.variance, _Derivatives(groups, lattice_nodes(groups, urn.total))
+
+
+def variance64(urn: Urn) -> Tensor:
+    """Variances in float64, O(G)."""
+    scale, b = _derivatives(urn)
+    result = scale * (scale * (b.square - b.first.square()) + b.own)
+    return torch.where(urn.interior.unsqueeze(-1), result, 0.0)
+
+
+def covariance64(urn: Urn) -> Tensor:
+    """The covariance matrix in float64, O(G^2)."""
+    scale, b = _derivatives(urn)
+    w_real, w_imag = b.weight_real.unsqueeze(-2), b.weight_imag.unsqueeze(-2)
+    joint = torch.matmul(b.real * w_real - b.imag * w_imag, b.real.mT)
+    joint = joint - torch.matmul(b.imag * w_real + b.real * w_imag, b.imag.mT)
+    joint = joint - b.first.unsqueeze(-1) * b.first.unsqueeze(-2)
+    result = scale.unsqueeze(-1) * joint * scale.unsqueeze(-2) + torch.diag_embed(scale * b.own)
+    return torch.where(urn.interior[..., None, None], result, 0.0)

@@ -1,0 +1,163 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Size, Tensor
+from torch.nn.functional import pad
+
+from ._cumulants import Cumulants
+from .windows import width_of_mass, window_start
+
+# Keeps a conditional row from vanishing where its parent's draw had a probability under 1e-17.
+_FLOOR = 1e-140
+
+
+class _Level(NamedTuple):
+    """The laws of the sums of 1, 2, 4, ... neighbouring groups, where they have mass."""
+
+    start: Tensor  # (..., nodes), the count of the first probability
+    probs: Tensor  # (..., nodes, W), up to a factor
+    mean: Tensor  # (..., nodes)
+    size: Tensor  # (..., nodes)
+
+
+def sample_by_tree(
+    known: Cumulants, sample_shape: Size, max_size: int, max_total_count: int
+) -> Tensor:
+    """Exact draws by inverse cdf down a binary tree of the groups' sums.
+
+    The root is the total. Each node's sum is split between its two children by their conditional
+    law, all nodes of a level at once, so the number of steps is log2 G and none depends on data.
+    Cost a draw: O(n log G), with sqrt(N) for n where that is less; O(G log n) where there are so
+    many draws that the cdf of every split is tabulated first.
+    """
+    levels = _build(known, max_size, max_total_count)
+    shape = sample_shape + known.urn.total.shape
+    counts = known.urn.total.expand(shape).unsqueeze(-1)
+    for depth in reversed(range(len(levels))):
+        at_root = depth == len(levels) - 1
+        counts = _split(levels[depth], None if at_root else levels[depth + 1], counts)
+    return counts[..., : known.urn.sizes.shape[-1]]
+
+
+def _build(known: Cumulants, max_size: int, max_total_count: int) -> list[_Level]:
+    urn = known.urn
+    u = (urn.log_weights + known.tilt.unsqueeze(-1)).detach()
+    cap = min(max_size, max_total_count)
+    levels = [_leaves(urn.sizes, u, cap)]
+    while levels[-1].start.shape[-1] > 2:
+        cap = min(2 * cap, max_total_count)
+        levels.append(_merge(levels[-1], cap))
+    return levels if u.shape[-1] > 1 else []
+
+
+def _leaves(sizes: Tensor, u: Tensor, cap: int) -> _Level:
+    mean = sizes * torch.sigmoid(u)
+    width = width_of_mass(cap)
+    start = window_start(mean, sizes.clamp(max=cap), width)
+    steps = torch.arange(width - 1, dtype=u.dtype, device=u.device)
+    k = start.unsqueeze(-1) + steps
+    # A binomial's pmf by its ratios of neighbours, which needs no log-gamma.
+    log_ratio = torch.log((sizes.unsqueeze(-1) - k).clamp(min=0) / (k + 1)) + u.unsqueeze(-1)
+    log_probs = pad(log_ratio.cumsum(-1), (1, 0))
+    probs = torch.exp(log_probs - log_probs.amax(-1, keepdim=True))
+    return _Level(start, _keep_possible(start, probs, sizes), mean, sizes)
+
+
+def _merge(level: _Level, cap: int) -> _Level:
+    left, right = _children(level)
+    width = width_of_mass(cap)
+    length = 2 * level.probs.shape[-1] - 1
+    product = torch.fft.rfft(left.probs, n=length) * torch.fft.rfft(right.probs, n=length)
+    full = torch.fft.irfft(product, n=length)
+    mean, size = left.mean + right.mean, left.size + right.size
+    start = window_start(mean, size.clamp(max=cap), width)
+    index = _indices(start - left.start - right.start, width)
+    inside = (index >= 0) & (index < length)
+    probs = full.gather(-1, index.clamp(0, length - 1)) * inside
+    probs = probs / probs.amax(-1, keepdim=True)
+    merged = _Level(start, _keep_possible(start, probs, size), mean, size)
+    # An odd node has no partner on this level and goes up alone.
+    alone = _nodes(level, slice(2 * mean.shape[-1], None))
+    return _Level(
+        torch.cat([merged.start, alone.start], -1),
+        torch.cat([merged.probs, pad(alone.probs, (0, width - alone.probs.shape[-1]))], -2),
+        torch.cat([merged.mean, alone.mean], -1),
+        torch.cat([merged.size, alone.size], -1),
+    )
+
+
+def _keep_possible(start: Tensor, probs: Tensor, size: Tensor) -> Tensor:
+    possible = _indices(start - size, probs.shape[-1]) <= 0
+    return torch.where(possible, probs.clamp(min=_FLOOR), 0.0)
+
+
+def _indices(first: Tensor, width: int) -> Tensor:
+    return first.long().unsqueeze(-1) + torch.arange(width, device=first.device)
+
+
+def _nodes(level: _Level, which: slice) -> _Level:
+    return _Level(
+        level.start[..., which],
+        level.probs[..., which, :],
+        level.mean[..., which],
+        level.size[..., which],
+    )
+
+
+def _children(level: _Level) -> tuple[_Level, _Level]:
+    paired = level.start.shape[-1] // 2 * 2
+    return _nodes(level, slice(0, paired, 2)), _nodes(level, slice(1, paired, 2))
+
+
+def _split(level: _Level, parent: _Level | None, total: Tensor) -> Tensor:
+    # total: (sample, batch, half of the nodes, rounded up)
+    left, right = _children(level)
+    pairs = left.start.shape[-1]
+    total, alone = total[..., :pairs], total[..., pairs:]
+    uniform = torch.rand(total.shape, dtype=total.dtype, device=total.device)
+    # Just under the whole, so that the first count whose cdf is beyond has positive probability.
+    uniform = uniform * (1 - 2**-52)
+    sample_dims = total.dim() - left.start.dim()
+    draws = total.shape[:sample_dims].numel()
+    sums = 1 if parent is None else parent.probs.shape[-1]
+    if draws > sums:
+        sums_start = total[(0,) * sample_dims] if parent is None else parent.start[..., :pairs]
+        table = _conditional_cdf(left, right, _indices(sums_start, sums).movedim(-1, 0))
+        step = _look_up(table, (total - sums_start).long().clamp(0, sums - 1), uniform)
+    else:
+        cdf = _conditional_cdf(left, right, total)
+        step = (cdf <= uniform.unsqueeze(-1) * cdf[..., -1:]).sum(-1)
+    drawn = left.start + step
+    halves = torch.stack([drawn, total - drawn], -1).flatten(-2)
+    return torch.cat([halves, alone], -1)
+
+
+def _conditional_cdf(left: _Level, right: _Level, total: Tensor) -> Tensor:
+    """The left child's cdf given the sum of both, up to a factor: total's shape + (W,)."""
+    width = left.probs.shape[-1]
+    # The right child's window, reversed, at the shift that the total gives it.
+    last = (total - left.start - right.start).long().unsqueeze(-1)
+    index = last - torch.arange(width, device=total.device)
+    partner = right.probs.expand(index.shape).gather(-1, index.clamp(0, width - 1))
+    joint = left.probs * partner
+    return joint.mul_((index >= 0) & (index < width)).cumsum(-1)
+
+
+def _look_up(table: Tensor, row: Tensor, uniform: Tensor) -> Tensor:
+    """How many entries of its row of the table (rows, batch, nodes, W) are at most each target."""
+    width = table.shape[-1]
+    each = torch.arange(table[0, ..., 0].numel(), device=row.device)
+    first = (row * each.numel() + each.view(table.shape[1:-1])) * width
+    flat = table.reshape(-1)
+    target = uniform * flat[first + width - 1]
+    below = torch.zeros_like(row)
+    for bit in reversed(range(width.bit_length())):
+        probe = below + (1 << bit)
+        entry = flat[first + probe.clamp(max=width) - 1]
+        below = torch.where((probe <= width) & (entry <= target), probe, below)
+    return below

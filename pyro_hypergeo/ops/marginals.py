@@ -1,0 +1,203 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ._cumulants import Cumulants, cumulants
+from ._nodes import (
+    NODES,
+    Positions,
+    Tilted,
+    counted_by_rest,
+    lattice_nodes,
+    log_characteristics,
+    place_nodes,
+    tilted_groups,
+)
+from ._static import largest
+from ._tilt import solve_tilt
+from .binomial import log1p_exp, log_tilted_pmf
+
+# Without a group that is not the one of largest variance, at least half of the variance remains;
+# nodes placed for the whole then reach as far as NODES would if there are sqrt(2) as many.
+_SHARED_NODES = math.ceil(math.sqrt(2) * NODES)
+
+
+def log_marginals(
+    log_weights: Tensor,
+    group_sizes: Tensor,
+    total_count: Tensor,
+    *,
+    max_size: int | None = None,
+) -> Tensor:
+    known = cumulants(log_weights, group_sizes, total_count)
+    if max_size is None:
+        max_size = largest(group_sizes)
+    return log_marginals_given(known, max_size).to(log_weights.dtype)
+
+
+def log_marginal(
+    log_weights: Tensor,
+    group_sizes: Tensor,
+    total_count: Tensor,
+    group: int,
+    *,
+    max_size: int | None = None,
+) -> Tensor:
+    known = cumulants(log_weights, group_sizes, total_count)
+    if max_size is None:
+        max_size = largest(group_sizes[..., group])
+    return log_marginal_given(known, group, max_size).to(log_weights.dtype)
+
+
+def log_marginals_given(known: Cumulants, max_size: int) -> Tensor:
+    """Log-marginals of all groups in float64 from cumulants that are known already.
+
+    For any tilt, log p_i(k) is the tilted binomial of group i at k, plus the log-probability that
+    the other groups sum to n - k, less the one that all sum to n. The middle term has full
+    relative accuracy at a tilt under which the mean of the others is within one of n - k. The
+    tilts for which the mean of all is n - M, ..., n + M hold such a one for every group and k, so
+    the sums over groups are shared.
+    """
+    urn = known.urn
+    theta, sizes = urn.log_weights.unsqueeze(-2), urn.sizes.unsqueeze(-2)
+    steps = torch.arange(-max_size, max_size + 1, dtype=sizes.dtype, device=sizes.device)
+    tilts = _tilt_near(theta.detach(), sizes, urn.total.unsqueeze(-1) + steps)  # (..., T)
+    groups = tilted_groups(theta, sizes, tilts)  # (..., T, G)
+    k = _counts(known, max_size).unsqueeze(-2)
+    rest = urn.total[..., None, None] - k  # (..., 1, M + 1)
+    at = _best_tilt(groups, rest)  # (..., G, M + 1)
+
+    log_rest = torch.where(
+        _dominates(groups, at),
+        _log_rest_of_dominant(groups, rest, at),
+        _log_rest_of_others(groups, rest, at),
+    )
+    u = torch.take_along_dim(groups.u.mT, at, -1)
+    log_total = torch.take_along_dim(_log_total(known, tilts).unsqueeze(-2), at, -1)
+    result = log_tilted_pmf(k, urn.sizes.unsqueeze(-1), u) + log_rest - log_total
+    return _on_support(known, k, urn.sizes.unsqueeze(-1), urn.edge.unsqueeze(-1), result)
+
+
+def log_marginal_given(known: Cumulants, group: int, max_size: int) -> Tensor:
+    """The log-marginal of one group: a saddle point of the others' law for each of its counts."""
+    urn = known.urn
+    size, edge = urn.sizes[..., group, None], urn.edge[..., group, None]
+    others = torch.arange(urn.sizes.shape[-1], device=size.device) != group
+    theta, sizes = urn.log_weights.unsqueeze(-2), (urn.sizes * others).unsqueeze(-2)
+    k = _counts(known, max_size)
+    rest = urn.total.unsqueeze(-1) - k
+    tilts = _tilt_near(theta.detach(), sizes, rest)
+    log_rest = lattice_nodes(tilted_groups(theta, sizes, tilts), rest).log_prob
+    u = urn.log_weights[..., group, None] + tilts
+    result = log_tilted_pmf(k, size, u) + log_rest - _log_total(known, tilts)
+    return _on_support(known, k, size, edge, result)
+
+
+def _counts(known: Cumulants, max_size: int) -> Tensor:
+    total = known.urn.total
+    return torch.arange(max_size + 1, dtype=total.dtype, device=total.device)
+
+
+def _tilt_near(theta: Tensor, sizes: Tensor, target: Tensor) -> Tensor:
+    # At the ends of what the groups can sum to, half an element inside: the tilt stays finite.
+    sizes = torch.where(sizes.sum(-1, keepdim=True) > 0, sizes, 1.0)
+    everything = sizes.sum(-1)
+    margin = 0.5 * everything.clamp(max=1)
+    inside = torch.minimum(torch.maximum(target, margin), everything - margin)
+    return solve_tilt(*torch.broadcast_tensors(theta, sizes, inside.unsqueeze(-1))[:2], inside)
+
+
+def _best_tilt(groups: Tilted, rest: Tensor) -> Tensor:
+    # For each group and count the tilt under which the others' mean is nearest to what they sum to.
+    mean = (groups.sizes * groups.p).detach()
+    others = (mean.sum(-1, keepdim=True) - mean).mT.cummax(-1).values.contiguous()
+    rest = rest.expand(*others.shape[:-1], rest.shape[-1]).contiguous()
+    after = torch.searchsorted(others, rest).clamp(max=others.shape[-1] - 1)
+    before = (after - 1).clamp(min=0)
+    distance_after = (others.gather(-1, after) - rest).abs()
+    distance_before = (others.gather(-1, before) - rest).abs()
+    return torch.where(distance_before < distance_after, before, after)
+
+
+def _dominates(groups: Tilted, at: Tensor) -> Tensor:
+    index = torch.arange(groups.u.shape[-1], device=at.device)
+    largest_variance = groups.variance.argmax(-1, keepdim=True) == index  # (..., T, G)
+    return torch.take_along_dim(largest_variance.mT, at, -1)
+
+
+def _log_rest_of_others(groups: Tilted, rest: Tensor, at: Tensor) -> Tensor:
+    nodes = place_nodes(groups.sizes, groups.variance, _SHARED_NODES)
+    log_moduli, phases, _ = log_characteristics(groups, nodes.haversine, nodes.sine)
+    counted = counted_by_rest(groups)
+    return _log_lattice_prob(
+        nodes,
+        (log_moduli.sum(-2, keepdim=True) - log_moduli).transpose(-2, -3),
+        (phases.sum(-2, keepdim=True) - phases).transpose(-2, -3),
+        (counted.sum(-1, keepdim=True) - counted).mT,
+        rest,
+        at,
+    )
+
+
+def _log_rest_of_dominant(groups: Tilted, rest: Tensor, at: Tensor) -> Tensor:
+    index = torch.arange(groups.u.shape[-1], device=at.device)
+    left_out = groups.variance.argmax(-1, keepdim=True) == index
+    sizes = torch.where(left_out, 0.0, groups.sizes)
+    others = Tilted(groups.u, sizes, groups.p, groups.q, sizes * groups.p * groups.q)
+    nodes = place_nodes(others.sizes, others.variance)
+    log_moduli, phases, _ = log_characteristics(others, nodes.haversine, nodes.sine)
+    return _log_lattice_prob(
+        nodes,
+        log_moduli.sum(-2).unsqueeze(-3),
+        phases.sum(-2).unsqueeze(-3),
+        counted_by_rest(others).sum(-1).unsqueeze(-2),
+        rest,
+        at,
+    )
+
+
+def _log_lattice_prob(
+    nodes: Positions, log_modulus: Tensor, phase: Tensor, counted: Tensor, rest: Tensor, at: Tensor
+) -> Tensor:
+    # The tables run over (..., G or 1, T, J); `at` picks the tilt of each (..., G, M + 1).
+    def pick(table: Tensor) -> Tensor:
+        return torch.take_along_dim(table, at.unsqueeze(-1), -2)
+
+    t, weight = pick(nodes.t.unsqueeze(-3)), pick(nodes.weight.unsqueeze(-3))
+    offset = rest - torch.take_along_dim(counted, at, -1)
+    angle = pick(phase) - offset.unsqueeze(-1) * t
+    value = 1 + (weight * torch.exp(pick(log_modulus)) * torch.cos(angle)).sum(-1)
+    log_period = torch.take_along_dim(nodes.log_period.unsqueeze(-2), at, -1)
+    return torch.log(torch.where(value > 0, value, 1.0)) - log_period
+
+
+def _log_total(known: Cumulants, tilts: Tensor) -> Tensor:
+    """log Pr[S = n] under other tilts than the central one, without cancellation."""
+    urn = known.urn
+    shift = (tilts - known.tilt.unsqueeze(-1)).unsqueeze(-1)  # (..., T, 1)
+    u = (urn.log_weights + known.tilt.unsqueeze(-1)).unsqueeze(-2)
+    near = shift.abs() < 1
+    close = torch.log1p(torch.sigmoid(u) * torch.expm1(torch.where(near, shift, 0.0)))
+    change = torch.where(near, close, log1p_exp(u + shift) - log1p_exp(u))
+    change = (urn.sizes.unsqueeze(-2) * change).sum(-1) - urn.total.unsqueeze(-1) * shift[..., 0]
+    return known.log_center.unsqueeze(-1) - change
+
+
+def _on_support(known: Cumulants, k: Tensor, size: Tensor, edge: Tensor, result: Tensor) -> Tensor:
+    everything = known.urn.sizes.sum(-1)
+    total = known.urn.total
+    while total.dim() < result.dim():
+        everything, total = everything.unsqueeze(-1), total.unsqueeze(-1)
+    rest = total - k
+    fits = (k <= size) & (rest >= 0) & (rest <= everything - size)
+    interior, feasible = known.urn.interior, known.urn.feasible
+    while interior.dim() < result.dim():
+        interior, feasible = interior.unsqueeze(-1), feasible.unsqueeze(-1)
+    certain = torch.where((k == edge) & feasible, 0.0, -torch.inf)
+    return torch.where(interior, torch.where(fits, result, -torch.inf), certain)

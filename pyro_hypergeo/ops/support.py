@@ -1,0 +1,89 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def support_size(group_sizes: Sequence[int], total_count: int) -> int:
+    """Number of count vectors with 0 <= x_i <= m_i that sum to n, exactly.
+
+    Cost: O(G min(n, N - n)) additions of Python integers.
+
+    :param group_sizes: the sizes m_1, ..., m_G of the groups.
+    :param total_count: the number n of elements drawn.
+
+    >>> support_size([2, 2, 1], 2)
+    5
+    """
+    sizes, total = _smaller_side(group_sizes, total_count)
+    if total < 0:
+        return 0
+    ways = np.zeros(total + 1, dtype=object)
+    ways[0] = 1
+    for size in sizes:
+        ways = _with_group(ways, size)
+    return int(ways[total])
+
+
+def support_exceeds(group_sizes: Sequence[int], total_count: int, limit: int) -> bool:
+    """Whether there are more count vectors than `limit`, often known long before their number is.
+
+    Cost: O(G min(n, N - n)) floating-point additions at most.
+
+    >>> support_exceeds([10**6] * 10, 10**6, limit=1000)
+    True
+    """
+    sizes, total = _smaller_side(group_sizes, total_count)
+    if total < 0:
+        return False
+    ways = np.zeros(total + 1)
+    ways[0] = 1
+    rest = sum(sizes)
+    for size in sizes:
+        ways, rest = _with_group(ways, size), rest - size
+        # Each of these ways to fill the first groups can be completed by the others.
+        if ways[max(0, total - rest) :].max() > limit:
+            return True
+    return False
+
+
+def _smaller_side(group_sizes: Sequence[int], total_count: int) -> tuple[list[int], int]:
+    # Drawing x and leaving m - x are the same choice. No group counts beyond the total.
+    total = min(total_count, sum(group_sizes) - total_count)
+    return [size for size in group_sizes if size > 0], total
+
+
+def _with_group(ways: np.ndarray, size: int) -> np.ndarray:
+    running = np.cumsum(ways)
+    ways = running.copy()
+    ways[size + 1 :] -= running[: max(0, len(ways) - size - 1)]
+    return ways
+
+
+def enumerate_counts(group_sizes: Sequence[int], total_count: int) -> Tensor:
+    """All count vectors with 0 <= x_i <= m_i that sum to n, in lexicographic order, as int64.
+
+    Cost: O(G) vectorised steps over the result, of shape (support size, G).
+
+    >>> enumerate_counts([2, 1], 2).tolist()
+    [[1, 1], [2, 0]]
+    """
+    sizes = torch.tensor(list(group_sizes), dtype=torch.long)
+    room = sizes.sum() - sizes.cumsum(0)  # what later groups can hold
+    table = torch.zeros(1, 0, dtype=torch.long)
+    left = torch.tensor([total_count])
+    for size, later in zip(sizes, room, strict=True):
+        low = (left - later).clamp(min=0)
+        options = (torch.minimum(left, size) - low + 1).clamp(min=0)
+        parent = torch.arange(left.numel()).repeat_interleave(options)
+        first = options.cumsum(0) - options
+        count = torch.arange(parent.numel()) - first[parent] + low[parent]
+        table = torch.cat([table[parent], count.unsqueeze(-1)], -1)
+        left = left[parent] - count
+    return table
