@@ -6,12 +6,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
 from ._nodes import Nodes, Tilted, lattice_nodes, tilted_groups
 from ._tilt import solve_tilt
 from ._urn import Urn, make_urn
-from .binomial import log1p_exp
+from .binomial import log1p_exp, log_binomial_coefficient, log_binomial_pmf
 
 
 class Cumulants(NamedTuple):
@@ -22,6 +22,16 @@ class Cumulants(NamedTuple):
     mean: Tensor  # (..., G), its gradient is the covariance
     tilt: Tensor  # (...), no gradient
     log_center: Tensor  # (...), log Pr[S = n] of the groups at this tilt
+
+    def expand(self, batch_shape: Size) -> Cumulants:
+        """The same for a larger batch shape, without computing anything anew."""
+        batch = self.tilt.dim()
+
+        def grow(x: Tensor) -> Tensor:
+            return x.expand(batch_shape + x.shape[batch:])
+
+        urn = Urn(*(grow(x) for x in self.urn))
+        return Cumulants(urn, *(grow(x) for x in self[1:]))
 
 
 def cumulants(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Cumulants:
@@ -37,6 +47,24 @@ def cumulants(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> 
         torch.where(urn.interior.unsqueeze(-1), gradient, urn.edge),
         tilt,
         torch.where(urn.interior, log_center, 0.0),
+    )
+
+
+def central_cumulants(group_sizes: Tensor, total_count: Tensor) -> Cumulants:
+    """The same for equal weights of one, where all is known in closed form."""
+    sizes, total = group_sizes.double(), total_count.double()
+    urn = make_urn(torch.zeros_like(sizes), sizes, total)
+    everything = urn.sizes.sum(-1)
+    tilt = torch.log(urn.total) - torch.log(everything - urn.total)
+    mean = urn.sizes * (urn.total / everything).unsqueeze(-1)
+    value = log_binomial_coefficient(everything, urn.total)
+    impossible = torch.where(urn.feasible, 0.0, -torch.inf)
+    return Cumulants(
+        urn,
+        torch.where(urn.interior, value, impossible),
+        torch.where(urn.interior.unsqueeze(-1), mean, urn.edge),
+        tilt,
+        torch.where(urn.interior, log_binomial_pmf(urn.total, everything, tilt), 0.0),
     )
 
 
@@ -141,24 +169,24 @@ def _covariance_product(
     return groups.variance * (joint - b.first * along + b.own * vector)
 
 
-def _derivatives(urn: Urn) -> tuple[Tensor, _Derivatives]:
-    groups = tilted_groups(urn.log_weights, urn.sizes, find_tilt(urn))
-    return groups.variance, _Derivatives(groups, lattice_nodes(groups, urn.total))
+def _derivatives(known: Cumulants) -> tuple[Tensor, _Derivatives]:
+    groups = tilted_groups(known.urn.log_weights, known.urn.sizes, known.tilt)
+    return groups.variance, _Derivatives(groups, lattice_nodes(groups, known.urn.total))
 
 
-def variance64(urn: Urn) -> Tensor:
-    """Variances in float64, O(G)."""
-    scale, b = _derivatives(urn)
+def variance64(known: Cumulants) -> Tensor:
+    """Variances in float64. Cost: O(G)."""
+    scale, b = _derivatives(known)
     result = scale * (scale * (b.square - b.first.square()) + b.own)
-    return torch.where(urn.interior.unsqueeze(-1), result, 0.0)
+    return torch.where(known.urn.interior.unsqueeze(-1), result, 0.0)
 
 
-def covariance64(urn: Urn) -> Tensor:
-    """The covariance matrix in float64, O(G^2)."""
-    scale, b = _derivatives(urn)
+def covariance64(known: Cumulants) -> Tensor:
+    """The covariance matrix in float64. Cost: O(G^2)."""
+    scale, b = _derivatives(known)
     w_real, w_imag = b.weight_real.unsqueeze(-2), b.weight_imag.unsqueeze(-2)
     joint = torch.matmul(b.real * w_real - b.imag * w_imag, b.real.mT)
     joint = joint - torch.matmul(b.imag * w_real + b.real * w_imag, b.imag.mT)
     joint = joint - b.first.unsqueeze(-1) * b.first.unsqueeze(-2)
     result = scale.unsqueeze(-1) * joint * scale.unsqueeze(-2) + torch.diag_embed(scale * b.own)
-    return torch.where(urn.interior[..., None, None], result, 0.0)
+    return torch.where(known.urn.interior[..., None, None], result, 0.0)

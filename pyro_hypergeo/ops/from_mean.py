@@ -51,7 +51,7 @@ def log_weights_from_mean(mean: Tensor, group_sizes: Tensor, total_count: Tensor
 
 def _step(theta: Tensor, target: Tensor, sizes: Tensor, total_count: Tensor) -> Tensor:
     known = cumulants(theta, sizes, total_count)
-    covariance = covariance64(known.urn)
+    covariance = covariance64(known)
     scale = covariance.diagonal(dim1=-2, dim2=-1).clamp(min=1e-300).sqrt()
     fixed = (sizes <= 0) | ~known.urn.interior.unsqueeze(-1)
     scale = torch.where(fixed, 1.0, scale)

@@ -18,6 +18,28 @@ def log_prob(
     group_sizes: Tensor,
     total_count: Tensor,
 ) -> Tensor:
+    r"""Log-probability of counts, of the broadcast batch shape; ``-inf`` outside of the support.
+
+    .. math::
+
+        \log p(x) = \sum_i \Bigl( \log \tbinom{m_i}{x_i} + x_i \theta_i \Bigr) - A(\theta)
+
+    Evaluated as tilted binomials in deviance form, so that nothing cancels however large the urn.
+    The formula extends to real counts between the bounds, and is differentiable in them and in
+    the log-weights. Cost: O(G).
+
+    :param Tensor value: counts, shape ``(..., G)``.
+
+    The other arguments are those of :func:`log_partition`.
+
+    **References:**
+
+    [1] Loader, C. (2000) "Fast and accurate computation of binomial probabilities".
+
+    >>> sizes, total = torch.tensor([2.0, 1.0]), torch.tensor(1.0)
+    >>> log_prob(torch.tensor([1.0, 0.0]), torch.zeros(2), sizes, total).exp()
+    tensor(0.6667)
+    """
     known = cumulants(log_weights, group_sizes, total_count)
     return log_prob_given(value, known).to(log_weights.dtype)
 

@@ -35,6 +35,18 @@ def log_marginals(
     *,
     max_size: int | None = None,
 ) -> Tensor:
+    """Log-marginals of all groups, shape ``(..., G, max_size + 1)``, for counts 0, 1, ....
+
+    Accurate relative to each probability, far into the tails; ``-inf`` where a count is
+    impossible. Differentiable in the log-weights. Arguments as for :func:`log_partition`.
+    Cost: O(G max m) time and memory.
+
+    :param int max_size: the largest count; the largest size in the batch if not given.
+
+    >>> log_marginals(torch.zeros(2), torch.tensor([2.0, 1.0]), torch.tensor(1.0)).exp()
+    tensor([[0.3333, 0.6667, 0.0000],
+            [0.6667, 0.3333, 0.0000]])
+    """
     known = cumulants(log_weights, group_sizes, total_count)
     if max_size is None:
         max_size = largest(group_sizes)
@@ -49,6 +61,13 @@ def log_marginal(
     *,
     max_size: int | None = None,
 ) -> Tensor:
+    """The log-marginal of one group, shape ``(..., max_size + 1)``, as :func:`log_marginals`.
+
+    Cost: O(G m_group) time and memory.
+
+    >>> log_marginal(torch.zeros(2), torch.tensor([2.0, 1.0]), torch.tensor(1.0), 1).exp()
+    tensor([0.6667, 0.3333])
+    """
     known = cumulants(log_weights, group_sizes, total_count)
     if max_size is None:
         max_size = largest(group_sizes[..., group])
@@ -110,7 +129,8 @@ def _tilt_near(theta: Tensor, sizes: Tensor, target: Tensor) -> Tensor:
     everything = sizes.sum(-1)
     margin = 0.5 * everything.clamp(max=1)
     inside = torch.minimum(torch.maximum(target, margin), everything - margin)
-    return solve_tilt(*torch.broadcast_tensors(theta, sizes, inside.unsqueeze(-1))[:2], inside)
+    theta, sizes, _ = torch.broadcast_tensors(theta, sizes, inside.unsqueeze(-1))
+    return solve_tilt(theta, sizes, inside)
 
 
 def _best_tilt(groups: Tilted, rest: Tensor) -> Tensor:

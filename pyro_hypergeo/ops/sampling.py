@@ -27,6 +27,19 @@ def sample(
     total_count: Tensor,
     sample_shape: Size = Size(),  # noqa: B008
 ) -> Tensor:
+    """Exact draws, of shape ``sample_shape + (..., G)``; arguments as for :func:`log_partition`.
+
+    Where nothing is traced, compiled or vmapped, the faster of two ways is taken: rejection, O(G)
+    a draw whatever the number of elements, or inverse cdf down a tree of the groups' sums.
+
+    **References:**
+
+    [1] Fog, A. (2008) "Sampling methods for Wallenius' and Fisher's noncentral hypergeometric
+        distributions", Communications in Statistics, Simulation and Computation 37(2).
+
+    >>> sample(torch.zeros(3), torch.tensor([6.0, 4.0, 0.0]), torch.tensor(3.0)).sum()
+    tensor(3.)
+    """
     known = cumulants(log_weights.detach(), group_sizes, total_count)
     counts = sample_given(known, sample_shape, largest(group_sizes), largest(total_count))
     return counts.to(log_weights.dtype)

@@ -24,7 +24,7 @@ class Windows(NamedTuple):
 
 
 def width_of_mass(size: int) -> int:
-    """Points that hold all but 1e-17 of any law on 0..size whose variance is a binomial's at most."""
+    """Points around the mean that hold all but 1e-17 of a count up to `size`."""
     return min(size + 1, 2 * math.ceil(4.5 * math.sqrt(size) + 10) + 1)
 
 
@@ -73,6 +73,18 @@ def entropy_given(known: Cumulants, max_size: int, max_total: int) -> Tensor:
 
 
 def entropy(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
+    r"""Entropy in nats, of shape ``(...)``; arguments as for :func:`log_partition`.
+
+    .. math::
+
+        H = A(\theta) - \sum_i \Bigl( \theta_i E[x_i] + E \log \tbinom{m_i}{x_i} \Bigr)
+
+    The expectations come from the marginals, none of which needs enumeration.
+    Cost: O(G (max m + sqrt(N)) log N) at most, with N elements.
+
+    >>> entropy(torch.zeros(2), torch.tensor([1.0, 1.0]), torch.tensor(1.0))
+    tensor(0.6931)
+    """
     known = cumulants(log_weights, group_sizes, total_count)
     sizes = largest(group_sizes), largest(group_sizes.sum(-1))
     return entropy_given(known, *sizes).to(log_weights.dtype)

@@ -1,0 +1,134 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+Numbers: TypeAlias = "int | float | Sequence[Any] | Tensor"
+
+
+class Parameters(NamedTuple):
+    """The parameters of an urn as tensors that share a batch shape."""
+
+    total_count: Tensor  # batch_shape
+    group_sizes: Tensor  # batch_shape + (G,)
+    weights: Tensor  # batch_shape + (G,); the logarithms if those were given
+    name: str  # "weights" or "log_weights"
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """The common batch shape."""
+        return self.total_count.shape
+
+
+def urn_parameters(
+    total_count: Numbers, group_sizes: Numbers, weights: Numbers | None, log_weights: Numbers | None
+) -> Parameters:
+    """Converts and broadcasts; ValueError where shapes or the choice of weights are wrong."""
+    if (weights is None) == (log_weights is None):
+        given = "neither" if weights is None else "both"
+        raise ValueError(f"Expected exactly one of `weights` and `log_weights`, but got {given}.")
+    name = "weights" if log_weights is None else "log_weights"
+    tensors = [x for x in (weights, log_weights, group_sizes, total_count) if torch.is_tensor(x)]
+    device = tensors[0].device if tensors else None
+    values = torch.as_tensor(weights if log_weights is None else log_weights, device=device)
+    if not values.is_floating_point():
+        values = values.to(torch.get_default_dtype())
+    sizes = torch.as_tensor(group_sizes, device=device)
+    total = torch.as_tensor(total_count, device=device)
+    for label, tensor in ((name, values), ("group_sizes", sizes)):
+        if tensor.dim() < 1:
+            raise ValueError(
+                f"Expected `{label}` to have one entry a group in its last dimension, "
+                f"but got a scalar: {tensor}."
+            )
+    try:
+        shape = torch.broadcast_shapes(values.shape, sizes.shape, (*total.shape, 1))
+    except RuntimeError:
+        raise ValueError(
+            f"Expected `{name}` of shape (..., G), `group_sizes` of shape (..., G) and "
+            f"`total_count` of shape (...) that broadcast, but got shapes {tuple(values.shape)}, "
+            f"{tuple(sizes.shape)} and {tuple(total.shape)}."
+        ) from None
+    return Parameters(
+        _expand(total, shape[:-1]), _expand(sizes, shape), _expand(values, shape), name
+    )
+
+
+def _expand(value: Tensor, shape: torch.Size) -> Tensor:
+    # An expanded leaf is no leaf any more, and cannot be copied with its distribution.
+    return value if value.shape == shape else value.expand(shape)
+
+
+def check_urn(parameters: Parameters) -> None:
+    """Raises ValueError where a value makes no urn, naming the argument and the value."""
+    total, sizes, weights, name = parameters
+    _check_counts("group_sizes", sizes, weights.dtype)
+    _check_counts("total_count", total, weights.dtype)
+    if name == "weights":
+        _check(name, weights, (weights >= 0) & (weights < torch.inf), "finite and not negative")
+        present = weights > 0
+    else:
+        _check(name, weights, weights < torch.inf, "real or -inf, the logarithm of a zero weight")
+        present = weights != -torch.inf
+    zero = "0" if name == "weights" else "-inf"
+    _check(name, weights, present.any(-1), f"not all {zero}", event_dim=1)
+    available = torch.where(present, sizes, torch.zeros_like(sizes)).sum(-1)
+    fits = total <= available
+    if not fits.all():
+        first = _first(~fits)
+        raise ValueError(
+            f"Expected `total_count` of shape {tuple(total.shape)} to be at most the sum of the "
+            f"`group_sizes` whose weight is not 0, but found a total of {_show(total[first])} from "
+            f"{_show(available[first])} elements in groups of sizes {sizes[first].tolist()}."
+        )
+
+
+def mean_parameters(
+    mean: Numbers, group_sizes: Numbers, total_count: Numbers | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean counts, sizes and totals as tensors; ValueError if no weights have these means."""
+    given = 0 if total_count is None else total_count
+    total, sizes, means, _ = urn_parameters(given, group_sizes, mean, None)
+    summed = means.detach().double().sum(-1)
+    if total_count is None:
+        total = summed.round()
+    slack = 8 * torch.finfo(means.dtype).eps * summed.clamp(min=1)
+    _check("mean", means, (summed - total).abs() <= slack, f"of sum {_show(total)}", event_dim=1)
+    # Where all that can be drawn is drawn, any weights do.
+    certain = torch.where(means > 0, sizes, torch.zeros_like(sizes)).sum(-1) <= total
+    inside = (means >= 0) & ((means < sizes) | (certain.unsqueeze(-1) & (means <= sizes)))
+    _check("mean", means, inside, f"0, or between 0 and the `group_sizes` {_show(sizes)}")
+    return means, sizes, total.to(sizes.dtype)
+
+
+def _check_counts(name: str, value: Tensor, dtype: torch.dtype) -> None:
+    _check(name, value, (value >= 0) & (value % 1 == 0), "integers that are not negative")
+    exact = 2 / torch.finfo(dtype).eps
+    _check(
+        name, value, value <= exact, f"at most {exact:.0f}, up to which {dtype} holds all integers"
+    )
+
+
+def _check(name: str, value: Tensor, ok: Tensor, allowed: str, event_dim: int = 0) -> None:
+    if not ok.all():
+        first = _first(~ok)
+        where = f" at index {tuple(first)}" if first else ""
+        raise ValueError(
+            f"Expected `{name}` of shape {tuple(value.shape)} to be {allowed}, "
+            f"but found {_show(value[first])}{where}."
+        )
+
+
+def _first(mask: Tensor) -> tuple[int, ...]:
+    return tuple(mask.nonzero()[0].tolist())
+
+
+def _show(value: Tensor) -> object:
+    shown = value.tolist()
+    return int(shown) if isinstance(shown, float) and shown.is_integer() else shown

@@ -1,0 +1,80 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Size
+from torch.distributions import constraints
+from torch.distributions.utils import lazy_property
+
+from ..ops._cumulants import Cumulants, central_cumulants
+from ._parameters import Numbers
+from .fisher import FisherHypergeometric
+
+
+class MultivariateHypergeometric(FisherHypergeometric):
+    r"""
+    Counts of an unbiased draw without replacement: the (central) multivariate hypergeometric
+    distribution.
+
+    Of :math:`N = \sum_i m_i` elements in :math:`G` groups, :math:`n` are drawn, every set of
+    :math:`n` with the same probability:
+
+    .. math::
+
+        p(x) = \prod_{i=1}^G \binom{m_i}{x_i} \Big/ \binom{N}{n},
+        \qquad \sum_i x_i = n, \quad 0 \le x_i \le m_i .
+
+    It is :class:`FisherHypergeometric` with equal weights, with its normaliser and moments in
+    closed form: :math:`E[x_i] = n m_i / N`. Costs are those of that class.
+
+    Example::
+
+        >>> hand = MultivariateHypergeometric(total_count=5, group_sizes=[13, 13, 13, 13])
+        >>> hand.log_prob(torch.tensor([5.0, 0.0, 0.0, 0.0])).exp() * 4  # a flush
+        tensor(0.0020)
+
+    :param total_count: number of elements drawn, :math:`n`; of the batch shape.
+    :type total_count: int or torch.Tensor
+    :param group_sizes: number of elements in each group, :math:`m`; of shape
+        ``batch_shape + (G,)``. Its dtype is that of samples if it is a floating-point tensor.
+    :type group_sizes: list of int or torch.Tensor
+    :raises ValueError: if an argument is outside of what is said here, or shapes do not broadcast.
+    """
+
+    arg_constraints = {
+        "total_count": constraints.nonnegative_integer,
+        "group_sizes": constraints.independent(constraints.nonnegative_integer, 1),
+    }
+
+    def __init__(
+        self, total_count: Numbers, group_sizes: Numbers, *, validate_args: bool | None = None
+    ) -> None:
+        sizes = torch.as_tensor(group_sizes)
+        dtype = sizes.dtype if sizes.is_floating_point() else torch.get_default_dtype()
+        zeros = torch.zeros(sizes.shape, dtype=dtype, device=sizes.device)
+        super().__init__(total_count, sizes, log_weights=zeros, validate_args=validate_args)
+
+    @lazy_property
+    def _known(self) -> Cumulants:
+        return central_cumulants(self.group_sizes, self.total_count)
+
+    @staticmethod
+    def infer_shapes(  # type: ignore[override]
+        total_count: tuple[int, ...] = (), group_sizes: tuple[int, ...] = ()
+    ) -> tuple[Size, Size]:
+        """Batch and event shape, from the shapes of the arguments."""
+        return FisherHypergeometric.infer_shapes(total_count, group_sizes)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> FisherHypergeometric:
+        """The same law with a larger batch shape."""
+        new = self._get_checked_instance(MultivariateHypergeometric, _instance)
+        return super().expand(batch_shape, _instance=new)
+
+    @classmethod
+    def from_mean(cls, *args: Any, **kwargs: Any) -> FisherHypergeometric:
+        """As :meth:`FisherHypergeometric.from_mean`: other means need other weights."""
+        return FisherHypergeometric.from_mean(*args, **kwargs)
