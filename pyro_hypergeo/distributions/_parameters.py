@@ -60,6 +60,14 @@ def urn_parameters(
     )
 
 
+def static_sizes(group_sizes: Numbers, total_count: Numbers) -> tuple[int, int] | None:
+    """Largest size and total where they are Python numbers, for which no device is asked."""
+    if isinstance(total_count, int) and isinstance(group_sizes, list | tuple):
+        if group_sizes and all(isinstance(size, int) for size in group_sizes):
+            return max(group_sizes), total_count
+    return None
+
+
 def _expand(value: Tensor, shape: torch.Size) -> Tensor:
     # An expanded leaf is no leaf any more, and cannot be copied with its distribution.
     return value if value.shape == shape else value.expand(shape)

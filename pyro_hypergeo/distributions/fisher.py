@@ -20,7 +20,13 @@ from ..ops.log_prob import log_prob_given
 from ..ops.marginals import log_marginal_given
 from ..ops.sampling import sample_given
 from ..ops.windows import entropy_given
-from ._parameters import Numbers, check_urn, mean_parameters, urn_parameters
+from ._parameters import (
+    Numbers,
+    check_urn,
+    mean_parameters,
+    static_sizes,
+    urn_parameters,
+)
 from .constraints import hypergeometric_counts
 
 
@@ -109,6 +115,9 @@ class FisherHypergeometric(TorchDistribution):
         self.group_sizes = urn.group_sizes
         self.__dict__[urn.name] = urn.weights
         self._given = urn.name
+        table_sizes = static_sizes(group_sizes, total_count)
+        if table_sizes is not None:
+            self.__dict__["_table_sizes"] = table_sizes
         # The values were checked above, with the whole urn in view.
         super().__init__(urn.batch_shape, urn.group_sizes.shape[-1:], validate_args=False)
         self._validate_args = validate_args

@@ -38,7 +38,8 @@ def cumulants(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> 
     """The log-partition function and its gradient, with the tilt at which they were found."""
     urn = make_urn(log_weights, group_sizes, total_count)
     tilt = find_tilt(urn)
-    value, gradient, log_center = _Cumulants.apply(urn.log_weights, urn.sizes, urn.total, tilt)
+    function = _Cumulants if torch.compiler.is_compiling() else _CumulantsForwardMode
+    value, gradient, log_center = function.apply(urn.log_weights, urn.sizes, urn.total, tilt)
     drawn = urn.edge > 0
     edge_value = (urn.edge * torch.where(drawn, log_weights, 0.0)).sum(-1)
     return Cumulants(
@@ -110,6 +111,9 @@ class _Cumulants(torch.autograd.Function):
             result = result + grad_center.unsqueeze(-1) * (mean - independent)
         return result, None, None, None
 
+
+class _CumulantsForwardMode(_Cumulants):
+    # Apart, since torch.compile takes no function that has this method.
     @staticmethod
     def jvp(ctx: Any, direction: Tensor, *_: Any) -> Any:
         theta, sizes, total, tilt, mean = ctx.saved_tensors

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -72,8 +73,7 @@ def _merge(level: _Level, cap: int) -> _Level:
     left, right = _children(level)
     width = width_of_mass(cap)
     length = 2 * level.probs.shape[-1] - 1
-    product = torch.fft.rfft(left.probs, n=length) * torch.fft.rfft(right.probs, n=length)
-    full = torch.fft.irfft(product, n=length)
+    full = _convolve(left.probs, right.probs)
     mean, size = left.mean + right.mean, left.size + right.size
     start = window_start(mean, size.clamp(max=cap), width)
     index = _indices(start - left.start - right.start, width)
@@ -89,6 +89,22 @@ def _merge(level: _Level, cap: int) -> _Level:
         torch.cat([merged.mean, alone.mean], -1),
         torch.cat([merged.size, alone.size], -1),
     )
+
+
+def _convolve(a: Tensor, b: Tensor) -> Tensor:
+    length = a.shape[-1] + b.shape[-1] - 1
+    if not torch.compiler.is_compiling():
+        return torch.fft.irfft(torch.fft.rfft(a, n=length) * torch.fft.rfft(b, n=length), n=length)
+    # The same as products of real matrices: torch.compile has no code for complex numbers.
+    index = torch.arange(length, device=a.device)
+    frequency = index[: length // 2 + 1]
+    angle = (index.unsqueeze(-1) * frequency % length).to(a.dtype) * (2 * math.pi / length)
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    a_cos, a_sin = (torch.matmul(a, x[: a.shape[-1]]) for x in (cos, sin))
+    b_cos, b_sin = (torch.matmul(b, x[: b.shape[-1]]) for x in (cos, sin))
+    both = torch.where((frequency == 0) | (2 * frequency == length), 1.0, 2.0) / length
+    real, imag = a_cos * b_cos - a_sin * b_sin, a_cos * b_sin + a_sin * b_cos
+    return torch.matmul(real * both, cos.mT) + torch.matmul(imag * both, sin.mT)
 
 
 def _keep_possible(start: Tensor, probs: Tensor, size: Tensor) -> Tensor:

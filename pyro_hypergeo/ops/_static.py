@@ -15,11 +15,13 @@ def largest(counts: Tensor) -> int:
     It reads through the wrappers of ``torch.func``, and while ``torch.jit.trace`` runs the number
     becomes a constant of the trace, as sizes and totals of a model are.
     """
+    if counts.numel() == 0:
+        return 0
+    if torch.compiler.is_compiling():
+        return int(counts.max())
     functorch = torch._C._functorch
     while functorch.is_functorch_wrapped_tensor(counts):
         counts = functorch.get_unwrapped(counts)
-    if counts.numel() == 0:
-        return 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         return int(counts.max())

@@ -56,7 +56,8 @@ def log_prob_given(value: Tensor, known: Cumulants) -> Tensor:
         known.mean,
         known.tilt.unsqueeze(-1),
     )
-    result = _LogProb.apply(*parts, known.log_center, urn.total)
+    function = _LogProb if torch.compiler.is_compiling() else _LogProbForwardMode
+    result = function.apply(*parts, known.log_center, urn.total)
     result = torch.where(on_lattice, result, -torch.inf)
     return torch.where(urn.interior, result, torch.where(at_edge, 0.0, -torch.inf))
 
@@ -95,6 +96,9 @@ class _LogProb(torch.autograd.Function):
         grad_x = grad * _slope(x, theta, sizes) if ctx.needs_input_grad[0] else None
         return grad_x, grad * (x - mean), None, None, None, None, None
 
+
+class _LogProbForwardMode(_LogProb):
+    # Apart, since torch.compile takes no function that has this method.
     @staticmethod
     def jvp(ctx: Any, along_x: Tensor | None, along_theta: Tensor | None, *_: Any) -> Tensor:
         x, theta, sizes, mean = ctx.saved_tensors
