@@ -58,7 +58,10 @@ def place_nodes(sizes: Tensor, variance: Tensor, count: int = NODES) -> Position
     index = torch.arange(1, count + 1, dtype=sd.dtype, device=sd.device)
     used = index <= half.unsqueeze(-1)
     t = torch.where(used, (2 * math.pi) * index / period.unsqueeze(-1), 0.0)
-    return Positions(period, t, torch.sin(0.5 * t).square(), torch.sin(t), 2.0 * used)
+    half_sine = torch.sin(0.5 * t)
+    haversine = half_sine.square()
+    sine = 2 * half_sine * torch.sqrt(1 - haversine)
+    return Positions(period, t, haversine, sine, 2.0 * used)
 
 
 class Nodes(NamedTuple):
@@ -78,29 +81,42 @@ class Nodes(NamedTuple):
 def lattice_nodes(groups: Tilted, total: Tensor) -> Nodes:
     """The integrand of Pr[S = n], exact to rounding for n near the mean of S. Cost: O(G)."""
     at = place_nodes(groups.sizes, groups.variance)
-    log_moduli, phases, decay = log_characteristics(groups, at.haversine, at.sine)
+    log_modulus = log_moduli(groups, at.haversine).sum(-2)
     offset = total - counted_by_rest(groups).sum(-1)
-    phase = phases.sum(-2) - offset.unsqueeze(-1) * at.t
-    amplitude = at.weight * torch.exp(log_moduli.sum(-2))
+    phase = phases(groups, at.haversine, at.sine).sum(-2) - offset.unsqueeze(-1) * at.t
+    amplitude = at.weight * torch.exp(log_modulus)
+    decay = _excess(groups, at.haversine).add_(1)
     return Nodes(at, decay, amplitude * torch.cos(phase), amplitude * torch.sin(phase))
 
 
-def log_characteristics(
-    groups: Tilted, haversine: Tensor, sine: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Each group's log characteristic function: modulus, phase, and |q_i + p_i e^{it}|^2.
+# The next three hold the work. They compute in place and pass on no table that can be had again
+# for one product, since fresh memory costs more here than arithmetic.
+
+
+def log_moduli(groups: Tilted, haversine: Tensor) -> Tensor:
+    """Logarithms of the moduli of the groups' characteristic functions, (..., G, J)."""
+    return _excess(groups, haversine).log1p_().mul_((0.5 * groups.sizes).unsqueeze(-1))
+
+
+def phases(groups: Tilted, haversine: Tensor, sine: Tensor) -> Tensor:
+    """Phases of the groups' characteristic functions, (..., G, J).
 
     Groups with p_i > 1/2 are counted by what they leave, so the phases are those of the counts
     less :func:`counted_by_rest`: small in the regimes where rounding would matter.
     """
-    # In place wherever autograd allows it: fresh memory costs more here than arithmetic.
-    h, sine = haversine.unsqueeze(-2), sine.unsqueeze(-2)
-    excess = (-4 * groups.p * groups.q).unsqueeze(-1) * h
-    log_moduli = torch.log1p(excess).mul_((0.5 * groups.sizes).unsqueeze(-1))
-    rare = torch.minimum(groups.p, groups.q).unsqueeze(-1)
-    angle = (rare * sine).div(((-2 * rare) * h).add_(1)).atan_()
+    rare, sine = torch.minimum(groups.p, groups.q).unsqueeze(-1), sine.unsqueeze(-2)
+    cosine = ((-2 * rare) * haversine.unsqueeze(-2)).add_(1)
+    if cosine.requires_grad:
+        angle = torch.atan(rare * sine / cosine)
+    else:
+        angle = cosine.reciprocal_().mul_(rare).mul_(sine).atan_()
     signed = torch.where(groups.u > 0, -groups.sizes, groups.sizes).unsqueeze(-1)
-    return log_moduli, angle.mul_(signed), 1 + excess
+    return angle.mul_(signed)
+
+
+def _excess(groups: Tilted, haversine: Tensor) -> Tensor:
+    # |q_i + p_i e^{it}|^2 - 1
+    return (-4 * groups.p * groups.q).unsqueeze(-1) * haversine.unsqueeze(-2)
 
 
 def counted_by_rest(groups: Tilted) -> Tensor:

@@ -15,7 +15,7 @@ def log_binomial_coefficient(n: Tensor, k: Tensor) -> Tensor:
     rare = torch.minimum(k, r)
     share = rare / _positive(n)
     entropy = -torch.xlogy(rare, share) - (n - rare) * torch.log1p(-share)
-    return entropy + _stirling_gap(n) - _stirling_gap(k) - _stirling_gap(r)
+    return entropy + _stirling_gaps(n, k, r)
 
 
 def log_binomial_pmf(k: Tensor, n: Tensor, log_odds: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def log_binomial_pmf(k: Tensor, n: Tensor, log_odds: Tensor) -> Tensor:
     p, q = torch.sigmoid(log_odds), torch.sigmoid(-log_odds)
     excess = torch.where(log_odds > 0, n * q - r, k - n * p)
     deviance = _deviance(k, n, p, excess, -log_odds) + _deviance(r, n, q, -excess, log_odds)
-    return _stirling_gap(n) - _stirling_gap(k) - _stirling_gap(r) - deviance
+    return _stirling_gaps(n, k, r) - deviance
 
 
 def log_tilted_pmf(k: Tensor, n: Tensor, log_odds: Tensor) -> Tensor:
@@ -56,6 +56,12 @@ def _deviance(k: Tensor, n: Tensor, p: Tensor, excess: Tensor, minus_log_odds: T
     near = torch.special.xlog1py(k, torch.where(tiny, 0.0, excess) / expected)
     far = torch.xlogy(k, k / _positive(n)) + k * log1p_exp(minus_log_odds)
     return torch.where(tiny, far, near)
+
+
+def _stirling_gaps(n: Tensor, k: Tensor, r: Tensor) -> Tensor:
+    # One call for the three: at the sizes of a batch the calls cost as much as the arithmetic.
+    gaps = _stirling_gap(torch.stack(torch.broadcast_tensors(n, k, r)))
+    return gaps[0] - gaps[1] - gaps[2]
 
 
 def _stirling_gap(z: Tensor) -> Tensor:

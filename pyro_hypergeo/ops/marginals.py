@@ -15,7 +15,8 @@ from ._nodes import (
     Tilted,
     counted_by_rest,
     lattice_nodes,
-    log_characteristics,
+    log_moduli,
+    phases,
     place_nodes,
     tilted_groups,
 )
@@ -89,7 +90,9 @@ def log_marginals_given(known: Cumulants, max_size: int) -> Tensor:
     tilts = _tilt_near(theta.detach(), sizes, urn.total.unsqueeze(-1) + steps)  # (..., T)
     groups = tilted_groups(theta, sizes, tilts)  # (..., T, G)
     k = _counts(known, max_size).unsqueeze(-2)
-    rest = urn.total[..., None, None] - k  # (..., 1, M + 1)
+    rest = (urn.total[..., None, None] - k).clamp(min=0)
+    held_by_others = (urn.sizes.sum(-1, keepdim=True) - urn.sizes).unsqueeze(-1)
+    rest = torch.minimum(rest, held_by_others)  # (..., G, M + 1)
     at = _best_tilt(groups, rest)  # (..., G, M + 1)
 
     log_rest = torch.where(
@@ -110,7 +113,8 @@ def log_marginal_given(known: Cumulants, group: int, max_size: int) -> Tensor:
     others = torch.arange(urn.sizes.shape[-1], device=size.device) != group
     theta, sizes = urn.log_weights.unsqueeze(-2), (urn.sizes * others).unsqueeze(-2)
     k = _counts(known, max_size)
-    rest = urn.total.unsqueeze(-1) - k
+    rest = (urn.total.unsqueeze(-1) - k).clamp(min=0)
+    rest = torch.minimum(rest, sizes.sum(-1))  # an impossible count is masked in the end
     tilts = _tilt_near(theta.detach(), sizes, rest)
     log_rest = lattice_nodes(tilted_groups(theta, sizes, tilts), rest).log_prob
     u = urn.log_weights[..., group, None] + tilts
@@ -137,7 +141,7 @@ def _best_tilt(groups: Tilted, rest: Tensor) -> Tensor:
     # For each group and count the tilt under which the others' mean is nearest to what they sum to.
     mean = (groups.sizes * groups.p).detach()
     others = (mean.sum(-1, keepdim=True) - mean).mT.cummax(-1).values.contiguous()
-    rest = rest.expand(*others.shape[:-1], rest.shape[-1]).contiguous()
+    rest = rest.contiguous()
     after = torch.searchsorted(others, rest).clamp(max=others.shape[-1] - 1)
     before = (after - 1).clamp(min=0)
     distance_after = (others.gather(-1, after) - rest).abs()
@@ -153,12 +157,13 @@ def _dominates(groups: Tilted, at: Tensor) -> Tensor:
 
 def _log_rest_of_others(groups: Tilted, rest: Tensor, at: Tensor) -> Tensor:
     nodes = place_nodes(groups.sizes, groups.variance, _SHARED_NODES)
-    log_moduli, phases, _ = log_characteristics(groups, nodes.haversine, nodes.sine)
+    modulus = log_moduli(groups, nodes.haversine)
+    phase = phases(groups, nodes.haversine, nodes.sine)
     counted = counted_by_rest(groups)
     return _log_lattice_prob(
         nodes,
-        (log_moduli.sum(-2, keepdim=True) - log_moduli).transpose(-2, -3),
-        (phases.sum(-2, keepdim=True) - phases).transpose(-2, -3),
+        (modulus.sum(-2, keepdim=True) - modulus).transpose(-2, -3),
+        (phase.sum(-2, keepdim=True) - phase).transpose(-2, -3),
         (counted.sum(-1, keepdim=True) - counted).mT,
         rest,
         at,
@@ -171,11 +176,10 @@ def _log_rest_of_dominant(groups: Tilted, rest: Tensor, at: Tensor) -> Tensor:
     sizes = torch.where(left_out, 0.0, groups.sizes)
     others = Tilted(groups.u, sizes, groups.p, groups.q, sizes * groups.p * groups.q)
     nodes = place_nodes(others.sizes, others.variance)
-    log_moduli, phases, _ = log_characteristics(others, nodes.haversine, nodes.sine)
     return _log_lattice_prob(
         nodes,
-        log_moduli.sum(-2).unsqueeze(-3),
-        phases.sum(-2).unsqueeze(-3),
+        log_moduli(others, nodes.haversine).sum(-2).unsqueeze(-3),
+        phases(others, nodes.haversine, nodes.sine).sum(-2).unsqueeze(-3),
         counted_by_rest(others).sum(-1).unsqueeze(-2),
         rest,
         at,
@@ -194,7 +198,7 @@ def _log_lattice_prob(
     angle = pick(phase) - offset.unsqueeze(-1) * t
     value = 1 + (weight * torch.exp(pick(log_modulus)) * torch.cos(angle)).sum(-1)
     log_period = torch.take_along_dim(nodes.log_period.unsqueeze(-2), at, -1)
-    return torch.log(torch.where(value > 0, value, 1.0)) - log_period
+    return torch.log(value) - log_period
 
 
 def _log_total(known: Cumulants, tilts: Tensor) -> Tensor:

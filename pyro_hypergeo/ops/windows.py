@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ._cumulants import Cumulants, cumulants
-from ._nodes import counted_by_rest, log_characteristics, tilted_groups
+from ._nodes import counted_by_rest, log_moduli, phases, tilted_groups
 from ._static import largest
 from .binomial import log_tilted_pmf
 
@@ -49,14 +49,16 @@ def marginal_windows(known: Cumulants, max_size: int, max_total: int) -> Windows
 
     index = torch.arange(period // 2 + 1, dtype=start.dtype, device=start.device)
     t = index * (2 * math.pi / period)
-    log_moduli, phases, _ = log_characteristics(groups, torch.sin(0.5 * t).square(), torch.sin(t))
-    log_modulus = log_moduli.sum(-2, keepdim=True) - log_moduli
+    haversine = torch.sin(0.5 * t).square()
+    modulus = log_moduli(groups, haversine)
+    own_phase = phases(groups, haversine, torch.sin(t))
     counted = counted_by_rest(groups)
     offset = urn.total.unsqueeze(-1) - start - (counted.sum(-1, keepdim=True) - counted)
     # exp(i offset t): the product is reduced modulo the period first, where it is an integer.
     turn = torch.remainder(offset.unsqueeze(-1) * index, period) * (2 * math.pi / period)
-    phase = phases.sum(-2, keepdim=True) - phases - turn
-    others = torch.fft.irfft(torch.polar(torch.exp(log_modulus), phase), n=period)[..., :width]
+    phase = own_phase.sum(-2, keepdim=True) - own_phase - turn
+    amplitude = torch.exp(modulus.sum(-2, keepdim=True) - modulus)
+    others = torch.fft.irfft(torch.polar(amplitude, phase), n=period)[..., :width]
     log_tilted = log_tilted_pmf(counts, urn.sizes.unsqueeze(-1), groups.u.unsqueeze(-1))
     probs = torch.exp(log_tilted - known.log_center[..., None, None]) * others
     fits = counts <= urn.sizes.unsqueeze(-1)

@@ -1,0 +1,9 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

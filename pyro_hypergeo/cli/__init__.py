@@ -1,0 +1,6 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from .main import main
+
+__all__ = ["main"]

@@ -1,0 +1,79 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..distributions import FisherHypergeometric
+from ..infer import NoFiniteEstimateError, fit_weights
+from .table import Table
+
+
+class Estimate(NamedTuple):
+    """Maximum-likelihood log-weights relative to a reference; None where not finite."""
+
+    log_weights: list[float | None]
+    standard_errors: list[float | None]
+    log_likelihood: float | None
+    log_likelihood_equal: float
+    why_not: str  # empty where all estimates are finite
+
+
+def estimate(table: Table, reference: int) -> Estimate:
+    """The maximum-likelihood estimate as far as it is finite, and why it is not where it is not."""
+    groups = len(table.groups)
+    try:
+        fit = fit_weights(table.sizes, table.counts, reference=reference)
+    except NoFiniteEstimateError as error:
+        (comparable,) = (part for part in error.groups if reference in part)
+        return _partial(table, reference, comparable)
+    return Estimate(
+        fit.log_weights.tolist(),
+        fit.standard_errors.tolist(),
+        fit.log_likelihood.item(),
+        fit.log_likelihood_equal.item(),
+        "",
+    )
+
+
+def _partial(table: Table, reference: int, comparable: list[int]) -> Estimate:
+    # As the other groups' weights go to their limits, what these groups share out between them
+    # no longer depends on those weights: the limit of the estimate is the estimate from them alone.
+    log_weights: list[float | None] = [None] * len(table.groups)
+    errors: list[float | None] = [None] * len(table.groups)
+    log_weights[reference] = errors[reference] = 0.0
+    if len(comparable) > 1:
+        part = fit_weights(
+            table.sizes[:, comparable],
+            table.counts[:, comparable],
+            reference=comparable.index(reference),
+        )
+        for at, group in enumerate(comparable):
+            log_weights[group] = part.log_weights[at].item()
+            errors[group] = part.standard_errors[at].item()
+    reasons = [
+        _reason(table, group, reference)
+        for group in range(len(table.groups))
+        if group not in comparable
+    ]
+    return Estimate(log_weights, errors, None, _equal(table), "; ".join(reasons))
+
+
+def _reason(table: Table, group: int, reference: int) -> str:
+    size, drawn = table.sizes[:, group].sum(), table.counts[:, group].sum()
+    name, other = table.groups[group], table.groups[reference]
+    if size == 0:
+        return f"{name} has no elements"
+    if drawn == 0:
+        return f"{name} was never drawn"
+    if drawn == size:
+        return f"{name} was drawn wholly"
+    return f"no stratum bounds the weight of {name} relative to {other} on both sides"
+
+
+def _equal(table: Table) -> float:
+    urns = FisherHypergeometric(
+        table.counts.sum(-1), table.sizes, log_weights=table.sizes.new_zeros(len(table.groups))
+    )
+    return urns.log_prob(table.counts).sum().item()

@@ -1,0 +1,175 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from .. import datasets
+from .errors import CommandError
+from .likelihood import estimate
+from .plot import require_matplotlib, save_plot
+from .posterior import infer_posterior
+from .report import as_json, as_text, make_report
+from .table import Table, read_table
+
+_DESCRIPTION = """\
+How much does an element of each group count when some are drawn?
+
+Learns the weights of groups from how many elements of each were drawn, without replacement, out
+of one urn or of several (strata) with the same weights, by Bayesian inference and by maximum
+likelihood under Fisher's noncentral hypergeometric distribution.
+"""
+
+_EPILOG = """\
+TABLE.csv has a header with the columns group, size (elements of the group), drawn (how many of
+them were drawn) and, if there are several urns, stratum; one row a group and stratum. Without it,
+the passengers and crew of the Titanic are taken: groups are classes, strata are the sexes, and
+the drawn are those who survived.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; 0, or 2 after one line on standard error that says what is wrong."""
+    try:
+        _run(_parser().parse_args(argv))
+    except CommandError as error:
+        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    table = read_table(options.table)
+    reference = _reference(table, options.reference)
+    if options.plot is not None:
+        if options.plot.suffix.lower() != ".png":
+            raise CommandError(f"--plot {options.plot}: expected a name that ends in .png")
+        require_matplotlib()
+    for option, path in (("--plot", options.plot), ("--json", options.json)):
+        if path is not None:
+            _check_writable(option, path)
+    posterior = infer_posterior(
+        table,
+        options.prior_scale,
+        reference=reference,
+        max_steps=options.steps,
+        seed=options.seed,
+    )
+    report = make_report(table, reference, posterior, estimate(table, reference))
+    print(as_text(report))
+    try:
+        if options.json is not None:
+            text = json.dumps(as_json(report), indent=2, allow_nan=False, ensure_ascii=False)
+            options.json.write_text(text + "\n", encoding="utf-8")
+        if options.plot is not None:
+            save_plot(report, options.plot)
+    except OSError as error:
+        raise CommandError(f"{error.filename}: {error.strerror}") from None
+
+
+def _reference(table: Table, name: str | None) -> int:
+    if name is None:
+        return int(table.sizes.sum(0).argmax())
+    if name.strip() not in table.groups:
+        groups = ", ".join(table.groups)
+        raise CommandError(f"--reference: no group {name!r} in {table.name}; there are: {groups}")
+    return table.groups.index(name.strip())
+
+
+def _check_writable(option: str, path: Path) -> None:
+    # Asking the file system beats reading permissions, which say nothing about a full disk,
+    # a read-only mount or a superuser.
+    try:
+        existed = path.exists()
+        path.open("ab").close()
+        if not existed:
+            path.unlink()
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{option} {path}: {getattr(error, 'strerror', error)}") from None
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(message)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m pyro_hypergeo",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "table",
+        metavar="TABLE.csv",
+        nargs="?",
+        type=Path,
+        default=datasets.path("titanic.csv"),
+        help="the table; the Titanic's if not given",
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="GROUP",
+        help="the group whose weight is 1; the largest if not given",
+    )
+    parser.add_argument(
+        "--steps",
+        metavar="N",
+        type=_positive_integer,
+        default=2000,
+        help="most steps of variational inference, which stops when settled (%(default)s)",
+    )
+    parser.add_argument(
+        "--seed", metavar="S", type=_seed, default=0, help="of the random numbers (%(default)s)"
+    )
+    parser.add_argument(
+        "--prior-scale",
+        metavar="X",
+        type=_positive_number,
+        default=3.0,
+        help="standard deviation of the zero-sum normal prior on the log-weights (%(default)s)",
+    )
+    parser.add_argument(
+        "--plot", metavar="FILE.png", type=Path, help="draw weights and intervals there"
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the numbers there")
+    return parser
+
+
+def _positive_integer(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got {text!r}")
+    return value
+
+
+def _seed(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"expected an integer from 0 to 2^63 - 1, got {text!r}")
+    return value
+
+
+def _positive_number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 1e-6 <= value <= 1e6:
+        raise argparse.ArgumentTypeError(f"expected a number from 1e-6 to 1e6, got {text!r}")
+    return value

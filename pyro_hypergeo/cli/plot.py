@@ -1,0 +1,92 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import math
+from importlib.util import find_spec
+from pathlib import Path
+
+from .errors import CommandError
+from .report import Report
+
+# Wider than any table's, and still within floating point.
+_LARGEST_LOG = 300.0
+
+
+def require_matplotlib() -> None:
+    """Asks for matplotlib without importing it, so that a long run is not in vain."""
+    try:
+        found = find_spec("matplotlib") is not None
+    except ValueError:  # it stands in sys.modules as None
+        found = False
+    if not found:
+        raise CommandError('--plot needs matplotlib: pip install "pyro-hypergeo[plot]"')
+
+
+def save_plot(report: Report, path: Path) -> None:
+    """Draws posterior intervals and maximum-likelihood points of the weights to a PNG file."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    groups = report.groups
+    heights = range(len(groups))
+    figure = Figure(figsize=(8, min(2.2 + 0.45 * len(groups), 80)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axvline(1, color="0.5", linestyle="--", linewidth=1, label=f"{report.reference} = 1")
+    axes.hlines(
+        heights,
+        [_exp(group.q05) for group in groups],
+        [_exp(group.q95) for group in groups],
+        color="tab:blue",
+        linewidth=3,
+        label="posterior, 90% interval",
+    )
+    axes.plot(
+        [_exp(group.median) for group in groups],
+        heights,
+        "o",
+        color="tab:blue",
+        markersize=9,
+        label="posterior median",
+    )
+    finite = [(_exp(g.mle), at) for at, g in enumerate(groups) if g.mle is not None]
+    axes.plot(
+        [weight for weight, _ in finite],
+        [at for _, at in finite],
+        "x",
+        color="tab:orange",
+        markersize=7,
+        markeredgewidth=2,
+        label="maximum likelihood (where finite)",
+    )
+    axes.set_xscale("log")
+    ends = [_exp(q) for group in groups for q in (group.q05, group.q95)]
+    axes.xaxis.set_major_locator(LogLocator(subs=_ticks(max(ends) / min(ends))))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_yticks(heights, [_literal(group.name) for group in groups])
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    axes.set_xlabel(_literal(f"weight of one element relative to one of {report.reference}"))
+    axes.set_title(_literal(f"Weights of the groups in {report.table.name}"))
+    axes.grid(axis="x", color="0.9")
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    figure.savefig(path, format="png", dpi=150)
+
+
+def _exp(log_weight: float) -> float:
+    return math.exp(min(max(log_weight, -_LARGEST_LOG), _LARGEST_LOG))
+
+
+def _ticks(ratio: float) -> tuple[float, ...]:
+    if ratio > 1e3:
+        return (1.0,)
+    if ratio > 4:
+        return (1.0, 2.0, 5.0)
+    return (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
+
+
+def _literal(name: str) -> str:
+    # A dollar sign would start a formula.
+    return name.replace("$", r"\$")

@@ -1,0 +1,186 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from .likelihood import Estimate
+from .posterior import Posterior
+from .table import Table
+
+# The 95 % point of the standard normal law.
+_Z95 = 1.6448536269514722
+_NOT_FINITE = "not finite"
+
+
+class GroupSummary(NamedTuple):
+    """What is known of one group's log-weight relative to the reference."""
+
+    name: str
+    median: float
+    sd: float
+    q05: float
+    q95: float
+    mle: float | None
+    mle_se: float | None
+
+
+class Report(NamedTuple):
+    """All that the command says, in numbers."""
+
+    table: Table
+    reference: str
+    groups: list[GroupSummary]
+    posterior: Posterior
+    estimate: Estimate
+
+
+def make_report(table: Table, reference: int, posterior: Posterior, estimate: Estimate) -> Report:
+    """Brings posterior and estimate to the reference; quantiles are those of the normal law."""
+    medians, sds = posterior.relative_to(reference)
+    rows = zip(
+        table.groups,
+        medians.tolist(),
+        sds.tolist(),
+        estimate.log_weights,
+        estimate.standard_errors,
+        strict=True,
+    )
+    groups = [
+        GroupSummary(name, median, sd, median - _Z95 * sd, median + _Z95 * sd, mle, se)
+        for name, median, sd, mle, se in rows
+    ]
+    return Report(table, table.groups[reference], groups, posterior, estimate)
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The numbers of the report as a JSON object; null where an estimate is not finite."""
+    return {
+        "groups": report.table.groups,
+        "reference": report.reference,
+        "mle": {
+            "log_weights": {group.name: group.mle for group in report.groups},
+            "se": {group.name: group.mle_se for group in report.groups},
+            "log_likelihood": report.estimate.log_likelihood,
+        },
+        "posterior": {
+            "log_weights": {
+                group.name: {
+                    "median": group.median,
+                    "sd": group.sd,
+                    "q05": group.q05,
+                    "q95": group.q95,
+                }
+                for group in report.groups
+            }
+        },
+    }
+
+
+def as_text(report: Report) -> str:
+    """The report as a table and sentences."""
+    parts = [_head(report), _grid(report), _columns(report), _sentences(report), _fit(report)]
+    return "\n\n".join(parts)
+
+
+def _head(report: Report) -> str:
+    table, reference = report.table, report.reference
+    strata, elements = len(table.sizes), table.sizes.sum()
+    return (
+        f"{table.name}: {len(table.groups)} groups in {strata} "
+        f"{'stratum' if strata == 1 else 'strata'}, {elements:.0f} elements, "
+        f"{table.counts.sum():.0f} of them drawn\n"
+        f"Weights are relative to the reference group {reference}, whose weight is 1."
+    )
+
+
+def _grid(report: Report) -> str:
+    header = ["group", "weight", "90% interval", "log-weight", "sd", "ML weight"]
+    rows = [[*header, "ML log-weight", "ML s.e."]]
+    for group in report.groups:
+        row = [
+            group.name,
+            _weight(group.median),
+            _interval(group),
+            f"{group.median:.3f}",
+            f"{group.sd:.3f}",
+        ]
+        if group.mle is None or group.mle_se is None:
+            row += [_NOT_FINITE, _NOT_FINITE, "-"]
+        else:
+            row += [_weight(group.mle), f"{group.mle:.3f}", f"{group.mle_se:.3f}"]
+        rows.append(row)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if at else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+
+
+def _columns(report: Report) -> str:
+    return (
+        "weight: how many times as much one element of the group counts as one of "
+        f"{report.reference} (posterior median)\n"
+        "90% interval: the weight lies in it with a probability of 90 %\n"
+        "log-weight, sd: posterior median and standard deviation of the weight's logarithm\n"
+        "ML: the weight under which the drawn counts are most probable, its logarithm, and the\n"
+        "    logarithm's standard error; no prior enters"
+    )
+
+
+def _sentences(report: Report) -> str:
+    return "\n".join(
+        _sentence(group, report.reference)
+        for group in report.groups
+        if group.name != report.reference
+    )
+
+
+def _sentence(group: GroupSummary, reference: str) -> str:
+    low, high = _weight(group.q05), _weight(group.q95)
+    equal = "; it may count the same" if group.q05 <= 0 <= group.q95 else ""
+    return (
+        f"{group.name}: each element counts {_weight(group.median)} times as much as one of "
+        f"{reference} when the drawn ones are chosen (90% interval {low} to {high}{equal})"
+    )
+
+
+def _fit(report: Report) -> str:
+    estimate, posterior = report.estimate, report.posterior
+    equal = f"{estimate.log_likelihood_equal:.3f} at equal weights"
+    if estimate.log_likelihood is None:
+        lines = [
+            f"log-likelihood: {equal}; it has no maximum",
+            f"Maximum likelihood: {_NOT_FINITE}, since {estimate.why_not}. "
+            "The posterior is finite thanks to the prior, and depends on it there.",
+        ]
+    else:
+        gain = estimate.log_likelihood - estimate.log_likelihood_equal
+        lines = [
+            f"log-likelihood: {estimate.log_likelihood:.3f} at the maximum-likelihood weights, "
+            f"{equal} ({gain:.3f} less)"
+        ]
+    if posterior.settled:
+        how = f"settled after {posterior.steps} steps"
+    else:
+        how = f"has NOT settled after {posterior.steps} steps (give it more by --steps)"
+    lines.append(f"variational inference: {how}; evidence lower bound {posterior.elbo:.3f}")
+    return "\n".join(lines)
+
+
+def _interval(group: GroupSummary) -> str:
+    return f"{_weight(group.q05)} to {_weight(group.q95)}"
+
+
+def _weight(log_weight: float) -> str:
+    # Weights of several powers of ten occur where only the prior bounds them.
+    if abs(log_weight) > math.log(1e4):
+        return f"{math.exp(min(log_weight, 700.0)):.2e}"
+    weight = math.exp(log_weight)
+    digits = max(0, 2 - math.floor(math.log10(weight) + 1e-9))
+    return f"{weight:.{min(digits, 6)}f}"
