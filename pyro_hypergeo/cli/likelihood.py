@@ -22,7 +22,6 @@ class Estimate(NamedTuple):
 
 def estimate(table: Table, reference: int) -> Estimate:
     """The maximum-likelihood estimate as far as it is finite, and why it is not where it is not."""
-    groups = len(table.groups)
     try:
         fit = fit_weights(table.sizes, table.counts, reference=reference)
     except NoFiniteEstimateError as error:

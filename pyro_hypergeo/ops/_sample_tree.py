@@ -143,8 +143,9 @@ def _split(level: _Level, parent: _Level | None, total: Tensor) -> Tensor:
     sums = 1 if parent is None else parent.probs.shape[-1]
     if draws > sums:
         sums_start = total[(0,) * sample_dims] if parent is None else parent.start[..., :pairs]
-        table = _conditional_cdf(left, right, _indices(sums_start, sums).movedim(-1, 0))
+        table = _conditional_cdfs(left, right, sums_start, sums)
         step = _look_up(table, (total - sums_start).long().clamp(0, sums - 1), uniform)
+        step = left.probs.shape[-1] - 1 - step
     else:
         cdf = _conditional_cdf(left, right, total)
         step = (cdf <= uniform.unsqueeze(-1) * cdf[..., -1:]).sum(-1)
@@ -164,11 +165,28 @@ def _conditional_cdf(left: _Level, right: _Level, total: Tensor) -> Tensor:
     return joint.mul_((index >= 0) & (index < width)).cumsum(-1)
 
 
+def _conditional_cdfs(left: _Level, right: _Level, first_sum: Tensor, sums: int) -> Tensor:
+    """The same for consecutive sums, (batch, nodes, sums, W), from the left's largest count down.
+
+    Consecutive sums shift the right child's window by one, so that the rows are overlapping views.
+    """
+    width = left.probs.shape[-1]
+    index = _indices(first_sum - left.start - right.start - width + 1, sums + width - 1)
+    inside = (index >= 0) & (index < width)
+    shifted = right.probs.gather(-1, index.clamp(0, width - 1)) * inside
+    return (left.probs.flip(-1).unsqueeze(-2) * shifted.unfold(-1, width, 1)).cumsum(-1)
+
+
 def _look_up(table: Tensor, row: Tensor, uniform: Tensor) -> Tensor:
-    """How many entries of its row of the table (rows, batch, nodes, W) are at most each target."""
-    width = table.shape[-1]
-    each = torch.arange(table[0, ..., 0].numel(), device=row.device)
-    first = (row * each.numel() + each.view(table.shape[1:-1])) * width
+    """How many entries of its row of the table (batch, nodes, rows, W) are at most each target."""
+    rows, width = table.shape[-2:]
+    if rows == 1:
+        last = table[..., 0, -1:]
+        targets = uniform.reshape(-1, *last.shape[:-1]).movedim(0, -1) * last
+        found = torch.searchsorted(table[..., 0, :], targets.contiguous(), right=True)
+        return found.movedim(-1, 0).reshape(row.shape)
+    node = torch.arange(table.shape[:-2].numel(), device=row.device).view(table.shape[:-2])
+    first = (node * rows + row) * width
     flat = table.reshape(-1)
     target = uniform * flat[first + width - 1]
     below = torch.zeros_like(row)

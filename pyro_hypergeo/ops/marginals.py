@@ -198,7 +198,8 @@ def _log_lattice_prob(
     angle = pick(phase) - offset.unsqueeze(-1) * t
     value = 1 + (weight * torch.exp(pick(log_modulus)) * torch.cos(angle)).sum(-1)
     log_period = torch.take_along_dim(nodes.log_period.unsqueeze(-2), at, -1)
-    return torch.log(value) - log_period
+    # Tables are read for every group, also where another's is the one that holds.
+    return torch.log(torch.where(value > 0, value, 1.0)) - log_period
 
 
 def _log_total(known: Cumulants, tilts: Tensor) -> Tensor:
