@@ -33,6 +33,8 @@ class MultivariateHypergeometric(FisherHypergeometric):
 
     Example::
 
+        >>> import torch
+        >>> from pyro_hypergeo import MultivariateHypergeometric
         >>> hand = MultivariateHypergeometric(total_count=5, group_sizes=[13, 13, 13, 13])
         >>> hand.log_prob(torch.tensor([5.0, 0.0, 0.0, 0.0])).exp() * 4  # a flush
         tensor(0.0020)

@@ -67,11 +67,13 @@ class FisherHypergeometric(TorchDistribution):
 
     Example::
 
+        >>> import torch
+        >>> from pyro_hypergeo import FisherHypergeometric
         >>> urn = FisherHypergeometric(4, group_sizes=[5, 3, 2], weights=[1.0, 2.0, 4.0])
         >>> urn.mean
         tensor([1.3697, 1.3494, 1.2809])
         >>> urn.log_prob(torch.tensor([2.0, 1.0, 1.0])).exp()
-        tensor(0.2222)
+        tensor(0.2221)
 
     :param total_count: number of elements drawn, :math:`n`; of the batch shape.
     :type total_count: int or torch.Tensor
@@ -314,6 +316,8 @@ class FisherHypergeometric(TorchDistribution):
 
         Example::
 
+            >>> import torch
+            >>> from pyro_hypergeo import FisherHypergeometric
             >>> urn = FisherHypergeometric.from_mean([1.0, 1.0, 2.0], group_sizes=[5, 3, 3])
             >>> urn.mean
             tensor([1.0000, 1.0000, 2.0000])

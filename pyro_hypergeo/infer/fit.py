@@ -62,9 +62,10 @@ def fit_weights(
 
     Example::
 
+        >>> from pyro_hypergeo import fit_weights
         >>> fit = fit_weights([[10, 20], [30, 10]], [[6, 4], [20, 4]], reference=0)
         >>> fit.log_weights
-        tensor([ 0.0000, -1.3681], dtype=torch.float64)
+        tensor([ 0.0000, -1.3654], dtype=torch.float64)
 
     :param group_sizes: sizes, of shape ``(G,)`` or ``(strata, G)``; 0 where a stratum lacks a
         group.

@@ -26,9 +26,11 @@ def log_weights_from_mean(mean: Tensor, group_sizes: Tensor, total_count: Tensor
     :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
     :param Tensor total_count: :math:`n`, shape ``(...)``.
 
+    >>> import torch
+    >>> from pyro_hypergeo.ops import log_weights_from_mean
     >>> sizes, total = torch.tensor([5.0, 5.0]), torch.tensor(4.0)
     >>> log_weights_from_mean(torch.tensor([1.5, 2.5]), sizes, total)
-    tensor([-0.4795,  0.4795])
+    tensor([-0.3802,  0.3802])
     """
     target = mean.double()
     shape = torch.broadcast_shapes(target.shape, group_sizes.shape, (*total_count.shape, 1))

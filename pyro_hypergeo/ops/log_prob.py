@@ -36,6 +36,8 @@ def log_prob(
 
     [1] Loader, C. (2000) "Fast and accurate computation of binomial probabilities".
 
+    >>> import torch
+    >>> from pyro_hypergeo.ops import log_prob
     >>> sizes, total = torch.tensor([2.0, 1.0]), torch.tensor(1.0)
     >>> log_prob(torch.tensor([1.0, 0.0]), torch.zeros(2), sizes, total).exp()
     tensor(0.6667)

@@ -44,6 +44,8 @@ def log_marginals(
 
     :param int max_size: the largest count; the largest size in the batch if not given.
 
+    >>> import torch
+    >>> from pyro_hypergeo.ops import log_marginals
     >>> log_marginals(torch.zeros(2), torch.tensor([2.0, 1.0]), torch.tensor(1.0)).exp()
     tensor([[0.3333, 0.6667, 0.0000],
             [0.6667, 0.3333, 0.0000]])
@@ -66,6 +68,8 @@ def log_marginal(
 
     Cost: O(G m_group) time and memory.
 
+    >>> import torch
+    >>> from pyro_hypergeo.ops import log_marginal
     >>> log_marginal(torch.zeros(2), torch.tensor([2.0, 1.0]), torch.tensor(1.0), 1).exp()
     tensor([0.6667, 0.3333])
     """

@@ -24,6 +24,8 @@ def mode(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tenso
     :param Tensor total_count: :math:`n`, shape ``(...)``.
     :return: counts of shape ``(..., G)``; at a tie, one of the modes.
 
+    >>> import torch
+    >>> from pyro_hypergeo.ops import mode
     >>> mode(torch.tensor([0.0, 1.0]), torch.tensor([5.0, 5.0]), torch.tensor(4.0))
     tensor([1., 3.])
     """

@@ -33,6 +33,8 @@ def log_partition(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor)
     [2] Trefethen, L. N. and Weideman, J. A. C. (2014) "The exponentially convergent trapezoidal
         rule", SIAM Review 56(3).
 
+    >>> import torch
+    >>> from pyro_hypergeo.ops import log_partition
     >>> log_partition(torch.zeros(2), torch.tensor([6.0, 4.0]), torch.tensor(3.0)).exp()
     tensor(120.0000)
     """
@@ -42,6 +44,8 @@ def log_partition(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor)
 def mean(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
     """Mean counts, shape ``(..., G)``; arguments as for :func:`log_partition`. Cost: O(G).
 
+    >>> import torch
+    >>> from pyro_hypergeo.ops import mean
     >>> mean(torch.zeros(2), torch.tensor([6.0, 4.0]), torch.tensor(3.0))
     tensor([1.8000, 1.2000])
     """
@@ -51,6 +55,8 @@ def mean(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tenso
 def variance(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
     """Variances, shape ``(..., G)``; arguments as for :func:`log_partition`. Cost: O(G).
 
+    >>> import torch
+    >>> from pyro_hypergeo.ops import variance
     >>> variance(torch.zeros(2), torch.tensor([6.0, 4.0]), torch.tensor(3.0))
     tensor([0.5600, 0.5600])
     """
@@ -60,6 +66,8 @@ def variance(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> T
 def covariance(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
     """Covariances, shape ``(..., G, G)``; arguments as for :func:`log_partition`. Cost: O(G^2).
 
+    >>> import torch
+    >>> from pyro_hypergeo.ops import covariance
     >>> covariance(torch.zeros(2), torch.tensor([6.0, 4.0]), torch.tensor(3.0))
     tensor([[ 0.5600, -0.5600],
             [-0.5600,  0.5600]])

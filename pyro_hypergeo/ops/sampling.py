@@ -37,6 +37,8 @@ def sample(
     [1] Fog, A. (2008) "Sampling methods for Wallenius' and Fisher's noncentral hypergeometric
         distributions", Communications in Statistics, Simulation and Computation 37(2).
 
+    >>> import torch
+    >>> from pyro_hypergeo.ops import sample
     >>> sample(torch.zeros(3), torch.tensor([6.0, 4.0, 0.0]), torch.tensor(3.0)).sum()
     tensor(3.)
     """

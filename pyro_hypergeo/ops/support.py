@@ -18,6 +18,7 @@ def support_size(group_sizes: Sequence[int], total_count: int) -> int:
     :param group_sizes: the sizes m_1, ..., m_G of the groups.
     :param total_count: the number n of elements drawn.
 
+    >>> from pyro_hypergeo.ops import support_size
     >>> support_size([2, 2, 1], 2)
     5
     """
@@ -36,6 +37,7 @@ def support_exceeds(group_sizes: Sequence[int], total_count: int, limit: int) ->
 
     Cost: O(G min(n, N - n)) floating-point additions at most.
 
+    >>> from pyro_hypergeo.ops import support_exceeds
     >>> support_exceeds([10**6] * 10, 10**6, limit=1000)
     True
     """
@@ -71,6 +73,7 @@ def enumerate_counts(group_sizes: Sequence[int], total_count: int) -> Tensor:
 
     Cost: O(G) vectorised steps over the result, of shape (support size, G).
 
+    >>> from pyro_hypergeo.ops import enumerate_counts
     >>> enumerate_counts([2, 1], 2).tolist()
     [[1, 1], [2, 0]]
     """

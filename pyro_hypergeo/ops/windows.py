@@ -84,6 +84,8 @@ def entropy(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Te
     The expectations come from the marginals, none of which needs enumeration.
     Cost: O(G (max m + sqrt(N)) log N) at most, with N elements.
 
+    >>> import torch
+    >>> from pyro_hypergeo.ops import entropy
     >>> entropy(torch.zeros(2), torch.tensor([1.0, 1.0]), torch.tensor(1.0))
     tensor(0.6931)
     """
