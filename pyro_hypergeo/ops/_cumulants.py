@@ -70,8 +70,14 @@ def central_cumulants(group_sizes: Tensor, total_count: Tensor) -> Cumulants:
 
 
 def find_tilt(urn: Urn) -> Tensor:
-    """The urn's tilt, outside of the autograd graph since no result depends on it."""
-    return solve_tilt(urn.log_weights.detach(), urn.sizes, urn.total)
+    """A tilt near the saddle point, outside of the autograd graph since no result depends on it.
+
+    The sum's mean is half an element short of the total. That changes nothing where the sum is
+    spread out; where it is nearly certain, it keeps the means of all groups that are hardly drawn
+    from being differences of much larger ones.
+    """
+    below = torch.where(urn.total >= 1, urn.total - 0.5, 0.5 * urn.total)
+    return solve_tilt(urn.log_weights.detach(), urn.sizes, below)
 
 
 class _Cumulants(torch.autograd.Function):
@@ -105,7 +111,7 @@ class _Cumulants(torch.autograd.Function):
         if grad_value is not None:
             result = result + grad_value.unsqueeze(-1) * mean
         if grad_mean is not None:
-            result = result + _covariance_product(theta, sizes, total, tilt, grad_mean)
+            result = result + _covariance_product(theta, sizes, total, grad_mean)
         if grad_center is not None:
             independent = sizes * torch.sigmoid(theta + tilt.unsqueeze(-1))
             result = result + grad_center.unsqueeze(-1) * (mean - independent)
@@ -120,7 +126,7 @@ class _CumulantsForwardMode(_Cumulants):
         independent = sizes * torch.sigmoid(theta + tilt.unsqueeze(-1))
         return (
             (mean * direction).sum(-1),
-            _covariance_product(theta, sizes, total, tilt, direction),
+            _covariance_product(theta, sizes, total, direction),
             ((mean - independent) * direction).sum(-1),
         )
 
@@ -158,13 +164,23 @@ def _mean(groups: Tilted, nodes: Nodes) -> Tensor:
     return groups.sizes * groups.p + groups.variance * shift
 
 
-def _covariance_product(
-    theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor, vector: Tensor
-) -> Tensor:
+def _saddle_point(theta: Tensor, sizes: Tensor, total: Tensor) -> tuple[Tilted, _Derivatives]:
+    groups = tilted_groups(theta, sizes, solve_tilt(theta.detach(), sizes, total))
+    return groups, _Derivatives(groups, lattice_nodes(groups, total))
+
+
+def _dominant(groups: Tilted) -> Tensor:
+    # The group of largest variance may vary much less given the sum than without, if the others
+    # hardly vary; its moments then come from theirs. For all others nothing cancels.
+    return groups.variance.detach().argmax(-1, keepdim=True)
+
+
+def _covariance_product(theta: Tensor, sizes: Tensor, total: Tensor, vector: Tensor) -> Tensor:
     # The covariance times a vector without the matrix: O(G). In plain tensor operations, so that
     # autograd supplies the third and higher derivatives.
-    groups = tilted_groups(theta, sizes, tilt)
-    b = _Derivatives(groups, lattice_nodes(groups, total))
+    groups, b = _saddle_point(theta, sizes, total)
+    # A constant vector has product 0.
+    vector = vector - vector.gather(-1, _dominant(groups))
     scaled = (groups.variance * vector).unsqueeze(-1)
     real = (scaled * b.real).sum(-2, keepdim=True)
     imag = (scaled * b.imag).sum(-2, keepdim=True)
@@ -173,24 +189,36 @@ def _covariance_product(
     return groups.variance * (joint - b.first * along + b.own * vector)
 
 
-def _derivatives(known: Cumulants) -> tuple[Tensor, _Derivatives]:
-    groups = tilted_groups(known.urn.log_weights, known.urn.sizes, known.tilt)
-    return groups.variance, _Derivatives(groups, lattice_nodes(groups, known.urn.total))
-
-
 def variance64(known: Cumulants) -> Tensor:
     """Variances in float64. Cost: O(G)."""
-    scale, b = _derivatives(known)
-    result = scale * (scale * (b.square - b.first.square()) + b.own)
-    return torch.where(known.urn.interior.unsqueeze(-1), result, 0.0)
+    urn = known.urn
+    groups, b = _saddle_point(urn.log_weights, urn.sizes, urn.total)
+    scale, dominant = groups.variance, _dominant(groups)
+    direct = scale * (scale * (b.square - b.first.square()) + b.own)
+    others = scale.scatter(-1, dominant, 0.0).unsqueeze(-1)
+    real = (others * b.real).sum(-2, keepdim=True)
+    imag = (others * b.imag).sum(-2, keepdim=True)
+    joint = b.average(b.real * real - b.imag * imag, b.real * imag + b.imag * real)
+    by_others = scale * (b.first * b.average(real, imag) - joint)
+    is_dominant = torch.arange(scale.shape[-1], device=scale.device) == dominant
+    result = torch.where(is_dominant, by_others, direct)
+    return torch.where(urn.interior.unsqueeze(-1), result, 0.0)
 
 
 def covariance64(known: Cumulants) -> Tensor:
     """The covariance matrix in float64. Cost: O(G^2)."""
-    scale, b = _derivatives(known)
+    urn = known.urn
+    groups, b = _saddle_point(urn.log_weights, urn.sizes, urn.total)
+    scale, dominant = groups.variance, _dominant(groups)
     w_real, w_imag = b.weight_real.unsqueeze(-2), b.weight_imag.unsqueeze(-2)
     joint = torch.matmul(b.real * w_real - b.imag * w_imag, b.real.mT)
     joint = joint - torch.matmul(b.imag * w_real + b.real * w_imag, b.imag.mT)
     joint = joint - b.first.unsqueeze(-1) * b.first.unsqueeze(-2)
-    result = scale.unsqueeze(-1) * joint * scale.unsqueeze(-2) + torch.diag_embed(scale * b.own)
-    return torch.where(known.urn.interior[..., None, None], result, 0.0)
+    shared = scale.unsqueeze(-1) * joint * scale.unsqueeze(-2)
+    same = torch.eye(scale.shape[-1], dtype=torch.bool, device=scale.device)
+    by_others = -shared.masked_fill(same, 0.0).sum(-1)
+    is_dominant = torch.arange(scale.shape[-1], device=scale.device) == dominant
+    direct = shared.diagonal(dim1=-2, dim2=-1) + scale * b.own
+    diagonal = torch.where(is_dominant, by_others, direct)
+    result = torch.where(same, diagonal.unsqueeze(-1), shared)
+    return torch.where(urn.interior[..., None, None], result, 0.0)
