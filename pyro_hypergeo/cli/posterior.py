@@ -19,8 +19,10 @@ from tqdm import tqdm
 from ..distributions import FisherHypergeometric
 from .table import Table
 
-_PARTICLES, _WINDOW, _TOLERANCE = 128, 100, 0.02
-_LEARNING_RATE, _FINAL_LEARNING_RATE = 0.03, 0.003
+_WINDOW, _TOLERANCE = 100, 0.02
+# A step on a large table takes fewer particles, for a memory and time that stay bounded.
+_MIN_PARTICLES, _MAX_PARTICLES, _MAX_CELLS = 8, 32, 50_000
+_LEARNING_RATE, _FINAL_LEARNING_RATE = 0.015, 0.003
 _MAX_NEWTON_STEPS = 100
 
 
@@ -64,7 +66,7 @@ def infer_posterior(
             model,
             guide,
             ClippedAdam({"lr": _LEARNING_RATE, "lrd": decay}),
-            Trace_ELBO(_PARTICLES, max_plate_nesting=1, vectorize_particles=True),
+            Trace_ELBO(_particles(table), max_plate_nesting=1, vectorize_particles=True),
         )
         return _run(svi, guide, basis, reference, max_steps)
 
@@ -76,6 +78,23 @@ def weigh(table: Table, prior_scale: float, basis: Tensor) -> None:
     with pyro.plate("strata", len(table.sizes)):
         urns = FisherHypergeometric(table.counts.sum(-1), table.sizes, log_weights=log_weights)
         pyro.sample("drawn", urns, obs=table.counts)
+
+
+def _particles(table: Table) -> int:
+    return max(_MIN_PARTICLES, min(_MAX_PARTICLES, _MAX_CELLS // table.sizes.numel()))
+
+
+class _PathNormal(dist.MultivariateNormal):
+    """A normal law whose log-density passes gradients to the value alone.
+
+    The gradient in the parameters has mean zero under the law itself. Without it the gradient of
+    the lower bound stays unbiased, and loses its noise where the guide fits (Roeder, Wu and
+    Duvenaud (2017) "Sticking the landing").
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        fixed = dist.MultivariateNormal(self.loc.detach(), scale_tril=self.scale_tril.detach())
+        return fixed.log_prob(value)
 
 
 class _WhitenedNormal(AutoMultivariateNormal):
@@ -92,7 +111,7 @@ class _WhitenedNormal(AutoMultivariateNormal):
 
     def get_posterior(self, *args: Any, **kwargs: Any) -> dist.MultivariateNormal:
         white = super().get_posterior(*args, **kwargs)
-        return dist.MultivariateNormal(
+        return _PathNormal(
             self.mode + self.factor @ white.loc, scale_tril=self.factor @ white.scale_tril
         )
 

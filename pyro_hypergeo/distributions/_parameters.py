@@ -36,11 +36,11 @@ def urn_parameters(
     name = "weights" if log_weights is None else "log_weights"
     tensors = [x for x in (weights, log_weights, group_sizes, total_count) if torch.is_tensor(x)]
     device = tensors[0].device if tensors else None
-    values = torch.as_tensor(weights if log_weights is None else log_weights, device=device)
+    values = _as_tensor(weights if log_weights is None else log_weights, device)
     if not values.is_floating_point():
         values = values.to(torch.get_default_dtype())
-    sizes = torch.as_tensor(group_sizes, device=device)
-    total = torch.as_tensor(total_count, device=device)
+    sizes = _as_tensor(group_sizes, device)
+    total = _as_tensor(total_count, device)
     for label, tensor in ((name, values), ("group_sizes", sizes)):
         if tensor.dim() < 1:
             raise ValueError(
@@ -58,6 +58,11 @@ def urn_parameters(
     return Parameters(
         _expand(total, shape[:-1]), _expand(sizes, shape), _expand(values, shape), name
     )
+
+
+def _as_tensor(value: Any, device: torch.device | None) -> Tensor:
+    # Tensors pass untouched: torch.jit.trace warns of constants even where nothing is converted.
+    return value if torch.is_tensor(value) else torch.as_tensor(value, device=device)
 
 
 def static_sizes(group_sizes: Numbers, total_count: Numbers) -> tuple[int, int] | None:

@@ -17,6 +17,10 @@ from .windows import width_of_mass, window_start
 _FLOOR = 1e-140
 
 
+# Shapes are made Python numbers wherever they decide on what is done: while torch.jit.trace runs,
+# they are tensors.
+
+
 class _Level(NamedTuple):
     """The laws of the sums of 1, 2, 4, ... neighbouring groups, where they have mass."""
 
@@ -50,7 +54,7 @@ def _build(known: Cumulants, max_size: int, max_total_count: int) -> list[_Level
     u = (urn.log_weights + known.tilt.unsqueeze(-1)).detach()
     cap = min(max_size, max_total_count)
     levels = [_leaves(urn.sizes, u, cap)]
-    while levels[-1].start.shape[-1] > 2:
+    while int(levels[-1].start.shape[-1]) > 2:
         cap = min(2 * cap, max_total_count)
         levels.append(_merge(levels[-1], cap))
     return levels if u.shape[-1] > 1 else []
@@ -72,7 +76,7 @@ def _leaves(sizes: Tensor, u: Tensor, cap: int) -> _Level:
 def _merge(level: _Level, cap: int) -> _Level:
     left, right = _children(level)
     width = width_of_mass(cap)
-    length = 2 * level.probs.shape[-1] - 1
+    length = 2 * int(level.probs.shape[-1]) - 1
     full = _convolve(left.probs, right.probs)
     mean, size = left.mean + right.mean, left.size + right.size
     start = window_start(mean, size.clamp(max=cap), width)
@@ -92,7 +96,7 @@ def _merge(level: _Level, cap: int) -> _Level:
 
 
 def _convolve(a: Tensor, b: Tensor) -> Tensor:
-    length = a.shape[-1] + b.shape[-1] - 1
+    length = int(a.shape[-1]) + int(b.shape[-1]) - 1
     if not torch.compiler.is_compiling():
         return torch.fft.irfft(torch.fft.rfft(a, n=length) * torch.fft.rfft(b, n=length), n=length)
     # The same as products of real matrices: torch.compile has no code for complex numbers.
@@ -126,21 +130,21 @@ def _nodes(level: _Level, which: slice) -> _Level:
 
 
 def _children(level: _Level) -> tuple[_Level, _Level]:
-    paired = level.start.shape[-1] // 2 * 2
+    paired = int(level.start.shape[-1]) // 2 * 2
     return _nodes(level, slice(0, paired, 2)), _nodes(level, slice(1, paired, 2))
 
 
 def _split(level: _Level, parent: _Level | None, total: Tensor) -> Tensor:
     # total: (sample, batch, half of the nodes, rounded up)
     left, right = _children(level)
-    pairs = left.start.shape[-1]
+    pairs = int(left.start.shape[-1])
     total, alone = total[..., :pairs], total[..., pairs:]
     uniform = torch.rand(total.shape, dtype=total.dtype, device=total.device)
     # Just under the whole, so that the first count whose cdf is beyond has positive probability.
     uniform = uniform * (1 - 2**-52)
     sample_dims = total.dim() - left.start.dim()
-    draws = total.shape[:sample_dims].numel()
-    sums = 1 if parent is None else parent.probs.shape[-1]
+    draws = math.prod([int(n) for n in total.shape[:sample_dims]])
+    sums = 1 if parent is None else int(parent.probs.shape[-1])
     if draws > sums:
         sums_start = total[(0,) * sample_dims] if parent is None else parent.start[..., :pairs]
         table = _conditional_cdfs(left, right, sums_start, sums)
@@ -156,7 +160,7 @@ def _split(level: _Level, parent: _Level | None, total: Tensor) -> Tensor:
 
 def _conditional_cdf(left: _Level, right: _Level, total: Tensor) -> Tensor:
     """The left child's cdf given the sum of both, up to a factor: total's shape + (W,)."""
-    width = left.probs.shape[-1]
+    width = int(left.probs.shape[-1])
     # The right child's window, reversed, at the shift that the total gives it.
     last = (total - left.start - right.start).long().unsqueeze(-1)
     index = last - torch.arange(width, device=total.device)
@@ -170,7 +174,7 @@ def _conditional_cdfs(left: _Level, right: _Level, first_sum: Tensor, sums: int)
 
     Consecutive sums shift the right child's window by one, so that the rows are overlapping views.
     """
-    width = left.probs.shape[-1]
+    width = int(left.probs.shape[-1])
     index = _indices(first_sum - left.start - right.start - width + 1, sums + width - 1)
     inside = (index >= 0) & (index < width)
     shifted = right.probs.gather(-1, index.clamp(0, width - 1)) * inside
@@ -179,13 +183,14 @@ def _conditional_cdfs(left: _Level, right: _Level, first_sum: Tensor, sums: int)
 
 def _look_up(table: Tensor, row: Tensor, uniform: Tensor) -> Tensor:
     """How many entries of its row of the table (batch, nodes, rows, W) are at most each target."""
-    rows, width = table.shape[-2:]
+    rows, width = int(table.shape[-2]), int(table.shape[-1])
     if rows == 1:
         last = table[..., 0, -1:]
         targets = uniform.reshape(-1, *last.shape[:-1]).movedim(0, -1) * last
         found = torch.searchsorted(table[..., 0, :], targets.contiguous(), right=True)
         return found.movedim(-1, 0).reshape(row.shape)
-    node = torch.arange(table.shape[:-2].numel(), device=row.device).view(table.shape[:-2])
+    shape = [int(n) for n in table.shape[:-2]]
+    node = torch.arange(math.prod(shape), device=row.device).view(shape)
     first = (node * rows + row) * width
     flat = table.reshape(-1)
     target = uniform * flat[first + width - 1]

@@ -53,7 +53,7 @@ def sample_given(
     """Draws in float64 from cumulants that are known already, by the faster of the two ways."""
     urn = known.urn
     shape = sample_shape + urn.log_weights.shape
-    if shape.numel() == 0:
+    if 0 in shape:
         return torch.zeros(shape, dtype=torch.float64, device=urn.sizes.device)
     if _prefers_tree(known, sample_shape, max_size, max_total_count):
         counts = sample_by_tree(known, sample_shape, max_size, max_total_count)
