@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pyro
@@ -58,7 +60,8 @@ def infer_posterior(
     def model() -> None:
         weigh(table, prior_scale, basis)
 
-    with pyro.get_param_store().scope(), torch.random.fork_rng(devices=[]):
+    scope, generator = pyro.get_param_store().scope(), torch.random.fork_rng(devices=[])
+    with scope, generator, _one_thread():
         torch.manual_seed(seed)
         guide = _WhitenedNormal(model, *_laplace(table, prior_scale, basis))
         decay = (_FINAL_LEARNING_RATE / _LEARNING_RATE) ** (1 / max_steps)
@@ -82,6 +85,18 @@ def weigh(table: Table, prior_scale: float, basis: Tensor) -> None:
 
 def _particles(table: Table) -> int:
     return max(_MIN_PARTICLES, min(_MAX_PARTICLES, _MAX_CELLS // table.sizes.numel()))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # Threads save little on tensors this small, and where other programs run they wait for each
+    # other, ten times longer than the work takes.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _PathNormal(dist.MultivariateNormal):

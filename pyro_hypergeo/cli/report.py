@@ -97,20 +97,25 @@ def _head(report: Report) -> str:
 
 
 def _grid(report: Report) -> str:
+    digits = _digits(report)
     header = ["group", "weight", "90% interval", "log-weight", "sd", "ML weight"]
     rows = [[*header, "ML log-weight", "ML s.e."]]
     for group in report.groups:
         row = [
             group.name,
-            _weight(group.median),
-            _interval(group),
-            f"{group.median:.3f}",
-            f"{group.sd:.3f}",
+            _weight(group.median, digits),
+            _interval(group, digits),
+            f"{group.median:.{digits}f}",
+            f"{group.sd:.{digits}f}",
         ]
         if group.mle is None or group.mle_se is None:
             row += [_NOT_FINITE, _NOT_FINITE, "-"]
         else:
-            row += [_weight(group.mle), f"{group.mle:.3f}", f"{group.mle_se:.3f}"]
+            row += [
+                _weight(group.mle, digits),
+                f"{group.mle:.{digits}f}",
+                f"{group.mle_se:.{digits}f}",
+            ]
         rows.append(row)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -134,19 +139,19 @@ def _columns(report: Report) -> str:
 
 
 def _sentences(report: Report) -> str:
+    digits = _digits(report)
     return "\n".join(
-        _sentence(group, report.reference)
+        _sentence(group, report.reference, digits)
         for group in report.groups
         if group.name != report.reference
     )
 
 
-def _sentence(group: GroupSummary, reference: str) -> str:
-    low, high = _weight(group.q05), _weight(group.q95)
+def _sentence(group: GroupSummary, reference: str, digits: int) -> str:
     equal = "; it may count the same" if group.q05 <= 0 <= group.q95 else ""
     return (
-        f"{group.name}: each element counts {_weight(group.median)} times as much as one of "
-        f"{reference} when the drawn ones are chosen (90% interval {low} to {high}{equal})"
+        f"{group.name}: each element counts {_weight(group.median, digits)} times as much as one of "
+        f"{reference} when the drawn ones are chosen (90% interval {_interval(group, digits)}{equal})"
     )
 
 
@@ -173,14 +178,20 @@ def _fit(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _interval(group: GroupSummary) -> str:
-    return f"{_weight(group.q05)} to {_weight(group.q95)}"
+def _digits(report: Report) -> int:
+    # Enough that the smallest standard deviation shows two digits; large tables say that much.
+    sds = [group.sd for group in report.groups if group.sd > 0]
+    return min(max(3, 1 - math.floor(math.log10(min(sds)))), 12)
 
 
-def _weight(log_weight: float) -> str:
+def _interval(group: GroupSummary, digits: int) -> str:
+    return f"{_weight(group.q05, digits)} to {_weight(group.q95, digits)}"
+
+
+def _weight(log_weight: float, digits: int) -> str:
     # Weights of several powers of ten occur where only the prior bounds them.
     if abs(log_weight) > math.log(1e4):
-        return f"{math.exp(min(log_weight, 700.0)):.2e}"
+        power, rest = divmod(log_weight / math.log(10), 1)
+        return f"{10**rest:.2f}e{power:+03.0f}"
     weight = math.exp(log_weight)
-    digits = max(0, 2 - math.floor(math.log10(weight) + 1e-9))
-    return f"{weight:.{min(digits, 6)}f}"
+    return f"{weight:.{max(0, digits - 1 - math.floor(math.log10(weight) + 1e-9))}f}"

@@ -58,7 +58,7 @@ class MultivariateHypergeometric(FisherHypergeometric):
         sizes = torch.as_tensor(group_sizes)
         dtype = sizes.dtype if sizes.is_floating_point() else torch.get_default_dtype()
         zeros = torch.zeros(sizes.shape, dtype=dtype, device=sizes.device)
-        super().__init__(total_count, sizes, log_weights=zeros, validate_args=validate_args)
+        super().__init__(total_count, group_sizes, log_weights=zeros, validate_args=validate_args)
 
     @lazy_property
     def _known(self) -> Cumulants:

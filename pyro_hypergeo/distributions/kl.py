@@ -13,6 +13,11 @@ from .fisher import FisherHypergeometric
 @register_kl(FisherHypergeometric, FisherHypergeometric)
 def _kl_fisher_fisher(p: FisherHypergeometric, q: FisherHypergeometric) -> Tensor:
     # As for any exponential family: (theta_p - theta_q) . mean_p - A_p + A_q.
+    if p.event_shape != q.event_shape:
+        raise ValueError(
+            "The Kullback-Leibler divergence needs equal `group_sizes`, but got "
+            f"{p.event_shape[0]} and {q.event_shape[0]} groups."
+        )
     for name in ("group_sizes", "total_count"):
         of_p, of_q = getattr(p, name), getattr(q, name)
         if not (of_p == of_q).all():

@@ -47,8 +47,11 @@ def log_weights_from_mean(mean: Tensor, group_sizes: Tensor, total_count: Tensor
     if target.requires_grad:
         # The value is a fixed point of the step, and its gradient that of the implicit function.
         theta = theta + _step(theta, target, sizes, total_count)
-    theta = theta - (theta * present).sum(-1, keepdim=True) / present.sum(-1, keepdim=True)
-    return torch.where(present, theta, -torch.inf).to(mean.dtype)
+    number = present.sum(-1, keepdim=True)
+    theta = theta - (theta * present).sum(-1, keepdim=True) / number.clamp(min=1)
+    theta = torch.where(present, theta, -torch.inf)
+    # Where nothing is drawn any weights do.
+    return torch.where(number > 0, theta, 0.0).to(mean.dtype)
 
 
 def _step(theta: Tensor, target: Tensor, sizes: Tensor, total_count: Tensor) -> Tensor:

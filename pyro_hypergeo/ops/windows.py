@@ -43,6 +43,7 @@ def marginal_windows(known: Cumulants, max_size: int, max_total: int) -> Windows
     urn = known.urn
     width = width_of_mass(max_size)
     period = width + min(max_total, math.ceil(4 * math.sqrt(max_total) + 11)) + 1
+    period += 1 - period % 2  # an odd one leaves out t = pi, where fair coins have modulus 0
     groups = tilted_groups(urn.log_weights, urn.sizes, known.tilt)
     start = window_start(known.mean, urn.sizes, width)
     counts = start.unsqueeze(-1) + torch.arange(width, dtype=start.dtype, device=start.device)

@@ -1,0 +1,545 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+"""Copies, dtypes, bad arguments, gradients and PyTorch's transforms."""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+import pickle
+import re
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from functorch.compile import make_boxed_func
+from torch import Tensor
+from torch._dynamo.backends.common import aot_autograd
+
+from pyro_hypergeo import FisherHypergeometric, MultivariateHypergeometric
+
+SIZES, TOTAL = [5, 3, 2], 4
+DATA = torch.tensor([[2.0, 1.0, 1.0], [4.0, 0.0, 0.0]], dtype=torch.float64)
+LOG_WEIGHTS = torch.tensor([0.3, -0.5, 1.1], dtype=torch.float64)
+INF, NAN = math.inf, math.nan
+
+
+def fisher(log_weights: Tensor = LOG_WEIGHTS, **kwargs: Any) -> FisherHypergeometric:
+    return FisherHypergeometric(TOTAL, SIZES, log_weights=log_weights, **kwargs)
+
+
+def leaf(*values: Any) -> Tensor:
+    return torch.tensor(values, requires_grad=True)
+
+
+# Copies.
+
+
+def by_pickle(d: Any) -> Any:
+    return pickle.loads(pickle.dumps(d))
+
+
+def by_torch_save(d: Any) -> Any:
+    buffer = io.BytesIO()
+    torch.save(d, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=False)
+
+
+copies = pytest.mark.parametrize("duplicate", [by_pickle, by_torch_save, copy.deepcopy, copy.copy])
+
+
+def fill_caches(d: FisherHypergeometric) -> None:
+    _ = d.mean, d.variance, d.weights, d.log_weights, d.entropy(), d.mode, d.sample()
+
+
+@copies
+@pytest.mark.parametrize("filled", [False, True])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: fisher(),
+        lambda: FisherHypergeometric(TOTAL, SIZES, weights=[1.0, 0.0, 2.0]),
+        lambda: fisher(validate_args=False).expand([4]),
+        lambda: FisherHypergeometric(TOTAL, SIZES, weights=leaf(1.0, 2.0, 0.5)),
+        lambda: fisher(leaf(0.1, 0.2, 0.3)),
+        lambda: MultivariateHypergeometric(TOTAL, SIZES),
+        lambda: MultivariateHypergeometric(torch.tensor([1, 2]), SIZES).expand([3, 2]),
+    ],
+)
+def test_copies(
+    make: Callable[[], FisherHypergeometric], filled: bool, duplicate: Callable[[Any], Any]
+) -> None:
+    d = make()
+    if filled:
+        fill_caches(d)
+    new = duplicate(d)
+    assert type(new) is type(d)
+    assert new.batch_shape == d.batch_shape
+    assert new._validate_args == d._validate_args
+    x = d.sample()
+    assert (new.log_prob(x) == d.log_prob(x)).all()
+    assert (new.mean == d.mean).all()
+    assert (new.weights == d.weights).all()
+    assert (new.log_weights == d.log_weights).all()
+    assert new.expand((2, *new.batch_shape)).sample().shape == (2, *d.batch_shape, 3)
+    assert new._parameter.requires_grad == d._parameter.requires_grad
+
+
+@pytest.mark.parametrize("duplicate", [by_pickle, by_torch_save, copy.deepcopy])
+def test_copies_have_weights_of_their_own(duplicate: Callable[[Any], Any]) -> None:
+    weights = leaf(1.0, 2.0, 0.5)
+    d = FisherHypergeometric(TOTAL, SIZES, weights=weights)
+    fill_caches(d)
+    new = duplicate(d)
+    assert new.weights.is_leaf and new.weights.requires_grad
+    new.log_prob(DATA).sum().backward()
+    assert weights.grad is None
+    d.log_prob(DATA).sum().backward()
+    assert (weights.grad == new.weights.grad).all()
+
+
+# Dtypes.
+
+
+@pytest.mark.parametrize("name", ["weights", "log_weights"])
+def test_float32_in_float32_out(name: str) -> None:
+    d = FisherHypergeometric(TOTAL, SIZES, **{name: torch.tensor([0.5, 1.5, 3.0]).float()})
+    x = d.sample((100,))
+    results = [
+        x,
+        d.log_prob(x),
+        d.mean,
+        d.variance,
+        d.covariance_matrix,
+        d.mode,
+        d.entropy(),
+        d.log_partition,
+        d.enumerate_support(),
+        d.weights,
+        d.log_weights,
+        d.marginal(0).probs,
+        torch.distributions.kl_divergence(d, d),
+    ]
+    assert {result.dtype for result in results} == {torch.float32}
+    assert (x == x.round()).all()
+    assert (x.sum(-1) == TOTAL).all()
+    exact = FisherHypergeometric(TOTAL, SIZES, **{name: torch.tensor([0.5, 1.5, 3.0])})
+    torch.testing.assert_close(d.mean, exact.mean.float(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(d.log_prob(x), exact.log_prob(x).float(), rtol=1e-6, atol=1e-6)
+
+
+def test_dtype_of_the_central_law() -> None:
+    assert MultivariateHypergeometric(TOTAL, SIZES).sample().dtype == torch.float64
+    assert MultivariateHypergeometric(TOTAL, torch.tensor(SIZES)).mean.dtype == torch.float64
+    single = MultivariateHypergeometric(TOTAL, torch.tensor(SIZES).float())
+    assert single.sample().dtype == single.mean.dtype == single.entropy().dtype == torch.float32
+    torch.set_default_dtype(torch.float32)
+    assert MultivariateHypergeometric(TOTAL, SIZES).sample().dtype == torch.float32
+
+
+def test_lists_have_the_default_dtype() -> None:
+    torch.set_default_dtype(torch.float32)
+    for weights in ([1, 2, 3], [1.0, 2.0, 3.0], torch.tensor([1, 2, 3])):
+        assert FisherHypergeometric(TOTAL, SIZES, weights=weights).sample().dtype == torch.float32
+
+
+def test_int64_sizes_are_kept_exact() -> None:
+    sizes = torch.tensor([2**31 + 1, 2**31 - 1, 3])
+    total = torch.tensor(2**31 + 3)
+    d = FisherHypergeometric(total, sizes, weights=torch.tensor([1.0, 1.0, 0.0]))
+    assert d.group_sizes.dtype == d.total_count.dtype == torch.int64
+    assert (d.group_sizes == sizes).all() and d.total_count == total
+    x = d.sample((20,))
+    assert (x.sum(-1) == total).all()
+    assert d.support.check(x).all()
+    assert d.log_prob(x).isfinite().all()
+    share = (2**31 + 3) / 2**32
+    expected = torch.tensor([(2**31 + 1) * share, (2**31 - 1) * share, 0.0])
+    torch.testing.assert_close(d.mean, expected, rtol=1e-14, atol=0)
+    whole = FisherHypergeometric(2**32, sizes, weights=[1.0, 2.0, 0.0])
+    assert (whole.sample() == torch.tensor([2**31 + 1, 2**31 - 1, 0])).all()
+    below = whole.sample() - torch.tensor([1, 0, 0])
+    assert not whole.support.check(below)
+
+
+# Bad arguments.
+
+
+def bad(
+    match: list[str],
+    total_count: Any = TOTAL,
+    group_sizes: Any = SIZES,
+    cls: type[FisherHypergeometric] = FisherHypergeometric,
+    **weights: Any,
+) -> Any:
+    """A case whose message has each of these parts."""
+    params = {"total_count": total_count, "group_sizes": group_sizes}
+    if cls is FisherHypergeometric and not weights:
+        weights = {"weights": [1.0, 2.0, 3.0]}
+    return pytest.param(cls, {**params, **weights}, match, id=match[0] + "-" + match[-1])
+
+
+CENTRAL = MultivariateHypergeometric
+VALUES = [
+    bad(["`weights`", "(3,)", "nan", "(0,)"], weights=[NAN, 1.0, 1.0]),
+    bad(["`weights`", "(3,)", "inf", "(1,)"], weights=[1.0, INF, 1.0]),
+    bad(["`weights`", "(3,)", "-0.5", "(2,)"], weights=[1.0, 1.0, -0.5]),
+    bad(["`weights`", "(3,)", "not all 0", "[0.0, 0.0, 0.0]"], weights=[0.0, 0.0, 0.0]),
+    bad(
+        ["`weights`", "(2, 3)", "not all 0", "[0.0, 0.0, 0.0] at index (1,)"],
+        weights=[[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]],
+    ),
+    bad(["`log_weights`", "(3,)", "nan", "(0,)"], log_weights=[NAN, 1.0, 1.0]),
+    bad(["`log_weights`", "(3,)", "inf", "(1,)"], log_weights=[1.0, INF, 1.0]),
+    bad(["`log_weights`", "(3,)", "not all -inf"], log_weights=[-INF, -INF, -INF]),
+    bad(["`total_count`", "()", "not negative", "-1"], total_count=-1),
+    bad(["`total_count`", "()", "integers", "1.5"], total_count=1.5),
+    bad(["`total_count`", "()", "nan"], total_count=NAN),
+    bad(["`total_count`", "()", "inf"], total_count=INF),
+    bad(["`total_count`", "()", "11", "10", "[5, 3, 2]"], total_count=11),
+    bad(["`total_count`", "(2,)", "12", "10"], total_count=torch.tensor([3, 12])),
+    bad(["`total_count`", "8", "7", "weight is not 0"], total_count=8, weights=[1.0, 0.0, 2.0]),
+    bad(
+        ["`total_count`", "8", "7", "weight is not 0"], total_count=8, log_weights=[1.0, -INF, 2.0]
+    ),
+    bad(["`group_sizes`", "(3,)", "-5", "(0,)"], group_sizes=[-5, 3, 2]),
+    bad(["`group_sizes`", "(3,)", "2.5", "(2,)"], group_sizes=[5.0, 3.0, 2.5]),
+    bad(["`group_sizes`", "(3,)", "nan"], group_sizes=[5.0, NAN, 2.0]),
+    bad(["`group_sizes`", "(3,)", "inf"], group_sizes=[5.0, INF, 2.0]),
+    bad(
+        ["`group_sizes`", "(3,)", "16777216", "torch.float32", "16777217"],
+        group_sizes=[2**24 + 1, 3, 2],
+        weights=torch.ones(3, dtype=torch.float32),
+    ),
+    bad(
+        ["`total_count`", "()", "16777216", "torch.float32", "20000000"],
+        total_count=20_000_000,
+        group_sizes=[2**24, 2**24, 2],
+        weights=torch.ones(3, dtype=torch.float32),
+    ),
+    bad(["`total_count`", "()", "-1"], total_count=-1, cls=CENTRAL),
+    bad(["`total_count`", "11", "10", "[5, 3, 2]"], total_count=11, cls=CENTRAL),
+    bad(["`group_sizes`", "(3,)", "-5"], group_sizes=[-5, 3, 2], cls=CENTRAL),
+    bad(["`group_sizes`", "(3,)", "2.5"], group_sizes=[5.0, 3.0, 2.5], cls=CENTRAL),
+]
+SHAPES = [
+    bad(["`weights`", "`log_weights`", "both"], weights=[1.0] * 3, log_weights=[0.0] * 3),
+    bad(["`weights`", "`log_weights`", "neither"], weights=None),
+    bad(["`weights`", "scalar", "2.0"], weights=2.0),
+    bad(["`log_weights`", "scalar", "0.5"], log_weights=0.5),
+    bad(["`group_sizes`", "scalar", "5"], group_sizes=5),
+    bad(["`weights`", "(2,)", "(3,)"], weights=[1.0, 2.0]),
+    bad(["`log_weights`", "(2,)", "(3,)"], log_weights=[1.0, 2.0]),
+    bad(["`total_count`", "(2,)", "(4, 3)"], total_count=[1, 2], weights=torch.ones(4, 3)),
+    bad(["`group_sizes`", "(2, 3)", "(4, 3)"], group_sizes=[SIZES] * 2, weights=torch.ones(4, 3)),
+    bad(["`group_sizes`", "scalar", "5"], group_sizes=5, cls=CENTRAL),
+    bad(["`group_sizes`", "(2, 3)", "(4,)"], [1] * 4, [SIZES] * 2, cls=CENTRAL),
+]
+
+
+@pytest.mark.parametrize("cls, params, parts", VALUES + SHAPES)
+def test_bad_arguments_are_named_and_shown(
+    cls: type[FisherHypergeometric], params: dict[str, Any], parts: list[str]
+) -> None:
+    with pytest.raises(ValueError) as error:
+        cls(**params)
+    for part in parts:
+        assert part in str(error.value), str(error.value)
+    # Nothing of what the caller did not write.
+    if cls is CENTRAL:
+        assert "weight" not in str(error.value), str(error.value)
+
+
+@pytest.mark.parametrize("cls, params, parts", SHAPES)
+def test_shapes_are_checked_without_validation(
+    cls: type[FisherHypergeometric], params: dict[str, Any], parts: list[str]
+) -> None:
+    with pytest.raises(ValueError):
+        cls(**params, validate_args=False)
+
+
+@pytest.mark.parametrize("cls, params, parts", VALUES)
+def test_values_are_not_checked_without_validation(
+    cls: type[FisherHypergeometric], params: dict[str, Any], parts: list[str]
+) -> None:
+    cls(**params, validate_args=False)
+
+
+@pytest.mark.parametrize("cls", [FisherHypergeometric, MultivariateHypergeometric])
+def test_groups_are_needed(cls: type[FisherHypergeometric]) -> None:
+    weights = {} if cls is CENTRAL else {"weights": []}
+    with pytest.raises(ValueError, match="`group_sizes`|`weights`"):
+        cls(0, [], **weights)
+
+
+def test_outside_of_the_support_without_validation() -> None:
+    outside = torch.tensor(
+        [[5.0, 0.0, 0.0], [2.0, 1.0, 0.0], [1.0, 0.0, 3.0], [5.0, 1.0, -2.0], [0.0, 4.0, 0.0]]
+    )
+    for d in (fisher(validate_args=False), CENTRAL(TOTAL, SIZES, validate_args=False)):
+        assert (d.log_prob(outside) == -INF).all()
+        assert d.log_prob(DATA).isfinite().all()
+    weights = leaf(1.0, 0.0, 2.0)
+    d = FisherHypergeometric(TOTAL, SIZES, weights=weights, validate_args=False)
+    log_prob = d.log_prob(DATA)
+    assert log_prob[0] == -INF and log_prob[1].isfinite()
+    (gradient,) = torch.autograd.grad(log_prob[1], weights)
+    assert gradient.isfinite().all()
+
+
+# Gradients.
+
+
+def test_parameters_of_the_caller_are_untouched() -> None:
+    weights, sizes, total = torch.ones(3), torch.tensor([5.0, 3.0, 2.0]), torch.tensor(4.0)
+    kept = weights.clone(), sizes.clone(), total.clone()
+    d = FisherHypergeometric(total, sizes, weights=weights)
+    fill_caches(d)
+    d.log_prob(DATA)
+    for tensor, value in zip((weights, sizes, total), kept, strict=True):
+        assert not tensor.requires_grad and tensor.grad_fn is None
+        assert (tensor == value).all()
+
+
+QUANTITIES: dict[str, Callable[[FisherHypergeometric], Tensor]] = {
+    "log_prob": lambda d: d.log_prob(DATA),
+    "log_partition": lambda d: d.log_partition,
+    "mean": lambda d: d.mean,
+    "variance": lambda d: d.variance,
+    "covariance_matrix": lambda d: d.covariance_matrix,
+    "entropy": lambda d: d.entropy(),
+    "marginal": lambda d: d.marginal(1).probs[..., :-1],
+    "kl": lambda d: torch.distributions.kl_divergence(d, CENTRAL(TOTAL, SIZES)),
+}
+quantities = pytest.mark.parametrize("quantity", QUANTITIES)
+
+
+@quantities
+@pytest.mark.parametrize("name", ["weights", "log_weights"])
+def test_gradients_are_those_of_finite_differences(name: str, quantity: str) -> None:
+    def function(x: Tensor) -> Tensor:
+        return QUANTITIES[quantity](FisherHypergeometric(TOTAL, SIZES, **{name: x}))
+
+    x = leaf(0.7, 1.3, 2.1)
+    assert torch.autograd.gradcheck(function, x)
+    assert torch.autograd.gradgradcheck(function, x)
+
+
+@quantities
+def test_gradient_of_a_weight_of_zero_is_never_nan(quantity: str) -> None:
+    data = torch.tensor([[3.0, 0.0, 1.0]])
+    for name, zero in (("weights", 0.0), ("log_weights", -INF)):
+        x = leaf(1.0, zero, 2.0)
+        d = FisherHypergeometric(TOTAL, SIZES, **{name: x})
+        result = d.log_prob(data) if quantity == "log_prob" else QUANTITIES[quantity](d)
+        (gradient,) = torch.autograd.grad(result[result.isfinite()].sum(), x)
+        assert gradient[1] == 0
+        assert gradient.isfinite().all()
+
+
+@quantities
+@pytest.mark.parametrize("total", [0, 10])
+def test_gradient_at_the_edges_is_never_nan(total: int, quantity: str) -> None:
+    if quantity == "kl":
+        return
+    x = leaf(1.0, 0.5, 2.0)
+    d = FisherHypergeometric(total, SIZES, weights=x)
+    value = torch.zeros(3) if total == 0 else torch.tensor([5.0, 3.0, 2.0])
+    result = d.log_prob(value) if quantity == "log_prob" else QUANTITIES[quantity](d)
+    if result.requires_grad:
+        (gradient,) = torch.autograd.grad(result[result.isfinite()].sum(), x)
+        assert gradient.isfinite().all()
+        assert quantity == "log_partition" or (gradient == 0).all()
+
+
+@pytest.mark.parametrize("name", ["weights", "log_weights"])
+def test_backward_through_each_new_instance(name: str) -> None:
+    x = leaf(0.7, 1.3, 2.1)
+    for count in (1, 2, 3):
+        d = FisherHypergeometric(TOTAL, SIZES, **{name: x})
+        (d.log_prob(DATA).sum() + d.mean.square().sum() + d.entropy()).backward()
+        if count == 1:
+            first = x.grad.clone()
+        torch.testing.assert_close(x.grad, count * first, rtol=1e-14, atol=1e-14)
+
+
+def test_gradient_after_a_sample_without() -> None:
+    for make in (fisher, lambda x: FisherHypergeometric(TOTAL, SIZES, weights=x)):
+        x = leaf(0.7, 1.3, 2.1)
+        d = make(x)
+        with torch.no_grad():
+            value = d.sample()
+            assert not d.log_prob(value).requires_grad
+            _ = d.mean, d.weights, d.log_weights
+        assert not d.sample().requires_grad
+        for result in (d.log_prob(value), d.mean, d.weights.sum() + d.log_weights.sum()):
+            assert result.requires_grad
+        (gradient,) = torch.autograd.grad(d.log_prob(value), x)
+        (wanted,) = torch.autograd.grad(make(x).log_prob(value), x)
+        assert (gradient == wanted).all()
+
+
+def test_gradient_after_a_sample_in_inference_mode() -> None:
+    x = leaf(0.7, 1.3, 2.1)
+    with torch.inference_mode():
+        value = fisher(x).sample()
+    assert fisher(x).log_prob(value.clone()).requires_grad
+
+
+def test_gradient_in_the_value() -> None:
+    value = torch.tensor([1.7, 1.2, 1.1], requires_grad=True)
+    d = fisher(validate_args=False)
+    assert torch.autograd.gradcheck(lambda x: d.log_prob(x * 4 / x.sum()), value)
+
+
+# torch.func, torch.compile, torch.jit.
+
+BATCH = torch.tensor([[0.3, -0.5, 1.1], [0.0, 2.0, -1.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+
+
+@quantities
+def test_vmap(quantity: str) -> None:
+    def function(x: Tensor) -> Tensor:
+        return QUANTITIES[quantity](fisher(x, validate_args=False))
+
+    expected = torch.stack([function(x) for x in BATCH])
+    torch.testing.assert_close(torch.func.vmap(function)(BATCH), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("randomness", ["different", "same"])
+def test_vmap_of_sample(randomness: str) -> None:
+    def draw(x: Tensor) -> Tensor:
+        return fisher(x, validate_args=False).sample((500,))
+
+    x = torch.func.vmap(draw, randomness=randomness)(LOG_WEIGHTS.expand(6, 3))
+    assert x.shape == (6, 500, 3)
+    assert fisher().support.check(x).all()
+    assert (x[0] == x[1]).all() == (randomness == "same")
+    error = (fisher().variance / 500).sqrt()
+    assert ((x.mean(1) - fisher().mean).abs() < 5 * error).all()
+
+
+def test_func_grad_and_hessian() -> None:
+    def log_prob(x: Tensor) -> Tensor:
+        return fisher(x, validate_args=False).log_prob(DATA[0])
+
+    def log_partition(x: Tensor) -> Tensor:
+        return fisher(x, validate_args=False).log_partition
+
+    d = fisher()
+    torch.testing.assert_close(torch.func.grad(log_prob)(LOG_WEIGHTS), DATA[0] - d.mean)
+    torch.testing.assert_close(torch.func.grad(log_partition)(LOG_WEIGHTS), d.mean)
+    for hessian in (
+        torch.func.hessian(log_partition),
+        torch.func.jacrev(torch.func.grad(log_partition)),
+        lambda x: -torch.func.hessian(log_prob)(x),
+    ):
+        torch.testing.assert_close(hessian(LOG_WEIGHTS), d.covariance_matrix)
+    gradients = torch.func.vmap(torch.func.grad(log_prob))(BATCH)
+    torch.testing.assert_close(gradients, DATA[0] - fisher(BATCH).mean)
+    _, along = torch.func.jvp(log_prob, (LOG_WEIGHTS,), (torch.ones(3),))
+    torch.testing.assert_close(along, torch.tensor(0.0), rtol=0, atol=1e-12)
+
+
+def real_graph(graph: Any, _: Any) -> Any:
+    """Run the graph as it is, after a look for what PyTorch's code generator cannot do."""
+    values = [node.meta.get("val") for node in graph.graph.nodes]
+    assert values
+    assert not any(torch.is_tensor(value) and value.is_complex() for value in values)
+    return make_boxed_func(graph)
+
+
+@pytest.fixture
+def compiled() -> Any:
+    """torch.compile without the C++ compiler, which takes a minute."""
+    torch._dynamo.reset()
+    backend = aot_autograd(fw_compiler=real_graph)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the compiler says of itself
+        yield lambda f: torch.compile(f, fullgraph=True, backend=backend)
+    torch._dynamo.reset()
+
+
+def test_compiled_log_prob(compiled: Any) -> None:
+    def log_prob(x: Tensor, value: Tensor) -> Tensor:
+        return fisher(x, validate_args=False).log_prob(value)
+
+    x, same = leaf(0.3, -0.5, 1.1), leaf(0.3, -0.5, 1.1)
+    result, expected = compiled(log_prob)(x, DATA), log_prob(same, DATA)
+    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
+    result.sum().backward()
+    expected.sum().backward()
+    torch.testing.assert_close(x.grad, same.grad, rtol=1e-12, atol=1e-12)
+
+
+def test_compiled_sample(compiled: Any) -> None:
+    def draw(x: Tensor) -> Tensor:
+        return fisher(x, validate_args=False).sample((2000,))
+
+    x = compiled(draw)(LOG_WEIGHTS)
+    assert x.shape == (2000, 3)
+    assert fisher().support.check(x).all()
+    error = (fisher().variance / 2000).sqrt()
+    assert ((x.mean(0) - fisher().mean).abs() < 5 * error).all()
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("name", ["weights", "log_weights"])
+def test_traced_log_prob(name: str) -> None:
+    def log_prob(x: Tensor, value: Tensor) -> Tensor:
+        law = FisherHypergeometric(TOTAL, SIZES, **{name: x}, validate_args=False)
+        return law.log_prob(value)
+
+    traced = torch.jit.trace(log_prob, (torch.ones(3), DATA))
+    # The trace holds for other weights and values.
+    for x in (torch.tensor([0.3, 2.0, 1.1]), torch.tensor([5.0, 0.1, 0.2])):
+        result = traced(x, DATA.flip(0))
+        torch.testing.assert_close(result, log_prob(x, DATA.flip(0)), rtol=1e-13, atol=1e-13)
+
+
+# Devices.
+
+
+def test_device_is_that_of_any_tensor_given() -> None:
+    meta = torch.device("meta")
+    total, sizes = torch.tensor(TOTAL, device=meta), torch.tensor(SIZES, device=meta)
+    weights = torch.ones(3, device=meta)
+    for d in (
+        FisherHypergeometric(total, SIZES, weights=[1, 2, 3], validate_args=False),
+        FisherHypergeometric(TOTAL, sizes, weights=[1, 2, 3], validate_args=False),
+        FisherHypergeometric(TOTAL, SIZES, weights=weights, validate_args=False),
+        FisherHypergeometric(TOTAL, SIZES, log_weights=weights, validate_args=False),
+        CENTRAL(total, SIZES, validate_args=False),
+        CENTRAL(TOTAL, sizes, validate_args=False),
+    ):
+        assert d.group_sizes.device == d.total_count.device == d.weights.device == meta
+        assert d.mean.device == d.log_partition.device == meta
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("cls", [FisherHypergeometric, MultivariateHypergeometric])
+def test_cuda(cls: type[FisherHypergeometric]) -> None:
+    weights = {} if cls is CENTRAL else {"log_weights": LOG_WEIGHTS}
+    host = cls(TOTAL, SIZES, **weights)
+    d = cls(torch.tensor(TOTAL).cuda(), torch.tensor(SIZES).cuda(), **weights)
+    x = d.sample((2000,))
+    results = [x, d.log_prob(x), d.mean, d.variance, d.covariance_matrix, d.entropy(), d.mode]
+    results += [d.enumerate_support(), d.log_partition, d.marginal(0).probs, d.support.check(x)]
+    assert {result.device.type for result in results} == {"cuda"}
+    assert d.support.check(x).all()
+    torch.testing.assert_close(d.log_prob(x).cpu(), host.log_prob(x.cpu()))
+    torch.testing.assert_close(d.mean.cpu(), host.mean)
+    torch.testing.assert_close(d.entropy().cpu(), host.entropy())
+    error = (host.variance / 2000).sqrt()
+    assert ((x.mean(0).cpu() - host.mean).abs() < 5 * error).all()
+
+
+def test_messages_have_no_tensor_reprs() -> None:
+    with pytest.raises(ValueError) as error:
+        FisherHypergeometric(torch.tensor(11), SIZES, weights=[1.0, 2.0, 3.0])
+    assert not re.search(r"tensor\(", str(error.value))

@@ -1,0 +1,103 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+import math
+
+import hypothesis
+import hypothesis.strategies as st
+import mpmath
+import pytest
+import torch
+
+from pyro_hypergeo.ops.binomial import (
+    log1p_exp,
+    log_binomial_coefficient,
+    log_binomial_pmf,
+    log_tilted_pmf,
+)
+
+
+def exact_coefficient(n: int, k: int) -> mpmath.mpf:
+    with mpmath.workdps(40):
+        return mpmath.loggamma(n + 1) - mpmath.loggamma(k + 1) - mpmath.loggamma(n - k + 1)
+
+
+def exact_pmf(k: int, n: int, log_odds: float) -> float:
+    with mpmath.workdps(40):
+        u = mpmath.mpf(log_odds)
+        return float(exact_coefficient(n, k) + k * u - n * mpmath.log1p(mpmath.exp(u)))
+
+
+sizes = st.one_of(st.integers(0, 40), st.integers(0, 10**8))
+
+
+@hypothesis.given(sizes, st.floats(0, 1))
+def test_coefficient(n, share):
+    k = round(n * share)
+    ours = log_binomial_coefficient(torch.tensor(float(n)), torch.tensor(float(k))).item()
+    assert ours == pytest.approx(float(exact_coefficient(n, k)), rel=1e-13, abs=1e-14)
+
+
+def test_coefficients_of_small_numbers():
+    for n in range(30):
+        k = torch.arange(n + 1.0)
+        ours = log_binomial_coefficient(torch.tensor(float(n)), k)
+        exact = torch.tensor([math.log(math.comb(n, j)) for j in range(n + 1)])
+        torch.testing.assert_close(ours, exact, rtol=1e-14, atol=1e-14)
+
+
+def test_coefficient_of_real_numbers():
+    n, k = torch.tensor(7.5), torch.tensor([0.25, 3.75, 6.0])
+    plain = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
+    torch.testing.assert_close(log_binomial_coefficient(n, k), plain, rtol=1e-13, atol=1e-14)
+
+
+@hypothesis.given(sizes, st.floats(0, 1), st.floats(-40, 40))
+def test_pmf(n, share, log_odds):
+    k = round(n * share)
+    arguments = (torch.tensor(float(v)) for v in (k, n, log_odds))
+    expected = exact_pmf(k, n, log_odds)
+    ours = log_binomial_pmf(*arguments).item()
+    assert ours == pytest.approx(expected, rel=1e-13, abs=1e-13)
+
+
+@hypothesis.given(st.integers(1, 10**8), st.floats(-20, 20), st.floats(-8, 8))
+def test_pmf_near_its_mean(n, log_odds, deviations):
+    p = 1 / (1 + math.exp(-log_odds))
+    k = round(n * p + deviations * math.sqrt(n * p * (1 - p)))
+    k = min(max(k, 0), n)
+    arguments = (torch.tensor(float(v)) for v in (k, n, log_odds))
+    # Nothing as large as the logarithms of the factors may cancel; the rounding of the odds stays.
+    tolerance = 1e-13 + 2e-16 * abs(k - n * p) * (1 + abs(log_odds))
+    assert log_binomial_pmf(*arguments).item() == pytest.approx(
+        exact_pmf(k, n, log_odds), rel=1e-13, abs=tolerance
+    )
+
+
+@pytest.mark.parametrize("log_odds", [-800.0, -745.0, -31.0, 31.0, 745.0, 800.0])
+def test_pmf_of_odds_beyond_floats(log_odds):
+    for k in range(6):
+        arguments = (torch.tensor(float(v)) for v in (k, 5, log_odds))
+        ours = log_binomial_pmf(*arguments).item()
+        assert ours == pytest.approx(exact_pmf(k, 5, log_odds), rel=1e-13, abs=1e-15)
+
+
+def test_tilted_pmf_has_the_gradient_of_the_plain_formula():
+    n, k = torch.tensor(9.0), torch.arange(10.0)
+    u = torch.tensor(0.4, requires_grad=True)
+    value = log_tilted_pmf(k, n, u)
+    torch.testing.assert_close(value, log_binomial_pmf(k, n, u))
+    (gradient,) = torch.autograd.grad(value[3], u, create_graph=True)
+    torch.testing.assert_close(gradient, 3 - n * torch.sigmoid(u))
+    (second,) = torch.autograd.grad(gradient, u)
+    torch.testing.assert_close(second, -n * torch.sigmoid(u) * torch.sigmoid(-u))
+    beyond = log_tilted_pmf(torch.tensor(12.0), n, u)
+    torch.testing.assert_close(beyond, value[9])
+
+
+@pytest.mark.parametrize("x", [-800.0, -50.0, -1.0, 0.0, 15.0, 25.0, 40.0, 800.0])
+def test_log1p_exp_keeps_its_relative_accuracy(x):
+    with mpmath.workdps(400):
+        expected = float(mpmath.log1p(mpmath.exp(mpmath.mpf(x))))
+    ours = log1p_exp(torch.tensor(x)).item()
+    assert ours == pytest.approx(expected, rel=1e-15, abs=0)
