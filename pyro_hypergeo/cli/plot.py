@@ -33,7 +33,8 @@ def save_plot(report: Report, path: Path) -> None:
     heights = range(len(groups))
     figure = Figure(figsize=(8, min(2.2 + 0.45 * len(groups), 80)), layout="constrained")
     axes = figure.add_subplot()
-    axes.axvline(1, color="0.5", linestyle="--", linewidth=1, label=f"{report.reference} = 1")
+    equal = f"weight 1, as {_literal(report.reference)}"
+    axes.axvline(1, color="0.5", linestyle="--", linewidth=1, label=equal)
     axes.hlines(
         heights,
         [_exp(group.q05) for group in groups],

@@ -149,9 +149,10 @@ def _sentences(report: Report) -> str:
 
 def _sentence(group: GroupSummary, reference: str, digits: int) -> str:
     equal = "; it may count the same" if group.q05 <= 0 <= group.q95 else ""
+    weight, interval = _weight(group.median, digits), _interval(group, digits)
     return (
-        f"{group.name}: each element counts {_weight(group.median, digits)} times as much as one of "
-        f"{reference} when the drawn ones are chosen (90% interval {_interval(group, digits)}{equal})"
+        f"{group.name}: each element counts {weight} times as much as one of {reference} "
+        f"when the drawn ones are chosen (90% interval {interval}{equal})"
     )
 
 
@@ -162,7 +163,8 @@ def _fit(report: Report) -> str:
         lines = [
             f"log-likelihood: {equal}; it has no maximum",
             f"Maximum likelihood: {_NOT_FINITE}, since {estimate.why_not}. "
-            "The posterior is finite thanks to the prior, and depends on it there.",
+            "The posterior is finite thanks to the prior, depends on it there, and is only roughly "
+            "normal.",
         ]
     else:
         gain = estimate.log_likelihood - estimate.log_likelihood_equal

@@ -41,7 +41,7 @@ def urn_parameters(
         values = values.to(torch.get_default_dtype())
     sizes = _as_tensor(group_sizes, device)
     total = _as_tensor(total_count, device)
-    for label, tensor in ((name, values), ("group_sizes", sizes)):
+    for label, tensor in (("group_sizes", sizes), (name, values)):
         if tensor.dim() < 1:
             raise ValueError(
                 f"Expected `{label}` to have one entry a group in its last dimension, "
@@ -50,11 +50,14 @@ def urn_parameters(
     try:
         shape = torch.broadcast_shapes(values.shape, sizes.shape, (*total.shape, 1))
     except RuntimeError:
-        raise ValueError(
-            f"Expected `{name}` of shape (..., G), `group_sizes` of shape (..., G) and "
-            f"`total_count` of shape (...) that broadcast, but got shapes {tuple(values.shape)}, "
-            f"{tuple(sizes.shape)} and {tuple(total.shape)}."
-        ) from None
+        needed = "`group_sizes` of shape (..., G) and `total_count` of shape (...)"
+        got = f"{tuple(sizes.shape)} and {tuple(total.shape)}"
+        if values.shape != sizes.shape:  # else they are not to blame, and may not be the caller's
+            needed = f"`{name}` of shape (..., G), {needed}"
+            got = f"{tuple(values.shape)}, {got}"
+        raise ValueError(f"Expected {needed} that broadcast, but got shapes {got}.") from None
+    if shape[-1] == 0:
+        raise ValueError(f"Expected `group_sizes` of one group at least, but got {sizes.tolist()}.")
     return Parameters(
         _expand(total, shape[:-1]), _expand(sizes, shape), _expand(values, shape), name
     )
@@ -95,9 +98,10 @@ def check_urn(parameters: Parameters) -> None:
     fits = total <= available
     if not fits.all():
         first = _first(~fits)
+        among = "" if present.all() else " whose weight is not 0"
         raise ValueError(
             f"Expected `total_count` of shape {tuple(total.shape)} to be at most the sum of the "
-            f"`group_sizes` whose weight is not 0, but found a total of {_show(total[first])} from "
+            f"`group_sizes`{among}, but found a total of {_show(total[first])} from "
             f"{_show(available[first])} elements in groups of sizes {sizes[first].tolist()}."
         )
 

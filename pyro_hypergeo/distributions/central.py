@@ -55,7 +55,8 @@ class MultivariateHypergeometric(FisherHypergeometric):
     def __init__(
         self, total_count: Numbers, group_sizes: Numbers, *, validate_args: bool | None = None
     ) -> None:
-        sizes = torch.as_tensor(group_sizes)
+        tensors = [x for x in (group_sizes, total_count) if torch.is_tensor(x)]
+        sizes = torch.as_tensor(group_sizes, device=tensors[0].device if tensors else None)
         dtype = sizes.dtype if sizes.is_floating_point() else torch.get_default_dtype()
         zeros = torch.zeros(sizes.shape, dtype=dtype, device=sizes.device)
         super().__init__(total_count, group_sizes, log_weights=zeros, validate_args=validate_args)

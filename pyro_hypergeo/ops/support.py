@@ -42,8 +42,8 @@ def support_exceeds(group_sizes: Sequence[int], total_count: int, limit: int) ->
     True
     """
     sizes, total = _smaller_side(group_sizes, total_count)
-    if total < 0:
-        return False
+    if total < 0 or limit < 1:
+        return total >= 0
     ways = np.zeros(total + 1)
     ways[0] = 1
     rest = sum(sizes)

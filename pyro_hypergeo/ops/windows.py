@@ -25,6 +25,7 @@ class Windows(NamedTuple):
 
 def width_of_mass(size: int) -> int:
     """Points around the mean that hold all but 1e-17 of a count up to `size`."""
+    size = max(size, 0)
     return min(size + 1, 2 * math.ceil(4.5 * math.sqrt(size) + 10) + 1)
 
 
