@@ -1,3 +1,6 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
 import os
 from collections.abc import Iterator
 

@@ -1,3 +1,6 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
 """The truth that the tests compare with: Fisher's law by exact or long arithmetic.
 
 Three ways: enumeration in rational numbers (`support`, `pmf`, `mode`); polynomial coefficients in

@@ -1,3 +1,6 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
 """What is shipped, and which part of the package may import which."""
 
 import ast
@@ -16,7 +19,14 @@ PACKAGE = ROOT / "pyro_hypergeo"
 OPS = {"numpy", "torch", "pyro_hypergeo.ops"}
 DISTRIBUTIONS = OPS | {"pyro", "scipy", "pyro_hypergeo.distributions"}
 INFER = DISTRIBUTIONS | {"pyro_hypergeo.infer"}
-LAYERS = {"ops": OPS, "distributions": DISTRIBUTIONS, "infer": INFER, "datasets": set()}
+CLI = INFER | {"matplotlib", "tqdm", "pyro_hypergeo.cli", "pyro_hypergeo.datasets"}
+LAYERS = {
+    "ops": OPS,
+    "distributions": DISTRIBUTIONS,
+    "infer": INFER,
+    "cli": CLI,
+    "datasets": set(),
+}
 
 
 def run(*arguments: object, **kwargs: object) -> str:

@@ -1,3 +1,6 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
 """Every Python block of the README runs, alone, as a reader would run it."""
 
 from pathlib import Path

@@ -1,3 +1,6 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
 """Small real tables, kept as CSV; README.md beside them gives their sources."""
 
 from importlib.resources import files

@@ -242,7 +242,7 @@ class FisherHypergeometric(TorchDistribution):
 
     @property
     def mode(self) -> Tensor:
-        """A most probable count vector, of shape ``batch_shape + (G,)``. Cost: O(G log G)."""
+        """A most probable count vector, of shape ``batch_shape + (G,)``. Cost: O(G)."""
         return self._out(ops.mode(self._theta, self.group_sizes, self.total_count))
 
     def entropy(self) -> Tensor:

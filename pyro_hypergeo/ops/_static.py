@@ -15,8 +15,6 @@ def largest(counts: Tensor) -> int:
     It reads through the wrappers of ``torch.func``, and while ``torch.jit.trace`` runs the number
     becomes a constant of the trace, as sizes and totals of a model are.
     """
-    if counts.numel() == 0:
-        return 0
     if torch.compiler.is_compiling():
         return int(counts.max())
     functorch = torch._C._functorch
@@ -24,7 +22,7 @@ def largest(counts: Tensor) -> int:
         counts = functorch.get_unwrapped(counts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        return int(counts.max())
+        return int(counts.max()) if counts.numel() else 0
 
 
 def inside_transform() -> bool:

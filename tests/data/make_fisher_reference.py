@@ -1,3 +1,6 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
 """Write fisher_reference.json afresh: `python -m tests.data.make_fisher_reference`, some minutes.
 
 Records with weights, `w`, were computed by other means: they are checked and kept. The others are
