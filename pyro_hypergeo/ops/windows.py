@@ -39,7 +39,8 @@ def marginal_windows(known: Cumulants, max_size: int, max_total: int) -> Windows
     """Marginals of all groups where they have mass, in one Fourier transform a group.
 
     The absolute error is some 1e-14 at most; :func:`log_marginals` is for the tails.
-    Differentiable in the log-weights. Cost: O(G (M + sqrt(N)) log), with M = max_size and N = max_total elements.
+    Differentiable in the log-weights. Cost: O(G (M + sqrt(N)) log N), with M = max_size and
+    N = max_total elements.
     """
     urn = known.urn
     width = width_of_mass(max_size)
