@@ -56,19 +56,27 @@ def _partial(table: Table, reference: int, comparable: list[int]) -> Estimate:
         for group in range(len(table.groups))
         if group not in comparable
     ]
-    return Estimate(log_weights, errors, None, _equal(table), "; ".join(reasons))
+    return Estimate(log_weights, errors, None, _equal(table), "; ".join(dict.fromkeys(reasons)))
 
 
 def _reason(table: Table, group: int, reference: int) -> str:
+    return (
+        _one_sided(table, group)
+        or _one_sided(table, reference)
+        or f"no stratum bounds the weight of {table.groups[group]} relative to "
+        f"{table.groups[reference]} on both sides"
+    )
+
+
+def _one_sided(table: Table, group: int) -> str:
     size, drawn = table.sizes[:, group].sum(), table.counts[:, group].sum()
-    name, other = table.groups[group], table.groups[reference]
     if size == 0:
-        return f"{name} has no elements"
+        return f"{table.groups[group]} has no elements"
     if drawn == 0:
-        return f"{name} was never drawn"
+        return f"{table.groups[group]} was never drawn"
     if drawn == size:
-        return f"{name} was drawn wholly"
-    return f"no stratum bounds the weight of {name} relative to {other} on both sides"
+        return f"{table.groups[group]} was drawn wholly"
+    return ""
 
 
 def _equal(table: Table) -> float:

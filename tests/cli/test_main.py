@@ -104,6 +104,15 @@ def test_estimate_that_is_not_finite(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "not finite" in text
 
 
+def test_reference_that_was_never_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "never.csv"
+    table.write_text("group,size,drawn\na,10,0\nb,5,3\nc,7,2\n", encoding="utf-8")
+    out = numbers(tmp_path, str(table), "--steps", "5")
+    assert out["reference"] == "a"
+    assert out["mle"]["log_weights"] == {"a": 0, "b": None, "c": None}
+    assert "since a was never drawn." in capsys.readouterr().out
+
+
 def test_groups_that_no_stratum_compares(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
