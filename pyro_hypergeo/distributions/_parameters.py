@@ -70,7 +70,7 @@ def _as_tensor(value: Any, device: torch.device | None) -> Tensor:
 
 def static_sizes(group_sizes: Numbers, total_count: Numbers) -> tuple[int, int] | None:
     """Largest size and total where they are Python numbers, for which no device is asked."""
-    if isinstance(total_count, int) and isinstance(group_sizes, list | tuple):
+    if isinstance(total_count, int) and isinstance(group_sizes, (list, tuple)):
         if group_sizes and all(isinstance(size, int) for size in group_sizes):
             return max(group_sizes), total_count
     return None

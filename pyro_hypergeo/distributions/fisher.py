@@ -115,11 +115,11 @@ class FisherHypergeometric(TorchDistribution):
             check_urn(urn)
         self.total_count = urn.total_count
         self.group_sizes = urn.group_sizes
-        self.__dict__[urn.name] = urn.weights
+        setattr(self, urn.name, urn.weights)
         self._given = urn.name
         table_sizes = static_sizes(group_sizes, total_count)
         if table_sizes is not None:
-            self.__dict__["_table_sizes"] = table_sizes
+            self._table_sizes = table_sizes
         # The values were checked above, with the whole urn in view.
         super().__init__(urn.batch_shape, urn.group_sizes.shape[-1:], validate_args=False)
         self._validate_args = validate_args
@@ -264,9 +264,8 @@ class FisherHypergeometric(TorchDistribution):
                 f"but got {group}."
             )
         max_size = largest(self.group_sizes[..., group])
-        return Categorical(
-            logits=self._out(log_marginal_given(self._known, group % groups, max_size))
-        )
+        logits = self._out(log_marginal_given(self._known, group % groups, max_size))
+        return Categorical(logits=logits, validate_args=self._validate_args)
 
     @property
     def support_size(self) -> int:

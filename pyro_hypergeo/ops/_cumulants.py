@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Size, Tensor
 
-from ._nodes import Nodes, Tilted, lattice_nodes, tilted_groups
+from ._nodes import Nodes, Tilted, lattice_nodes, log_lattice_prob, tilted_groups
 from ._tilt import solve_tilt
 from ._urn import Urn, make_urn
 from .binomial import log1p_exp, log_binomial_coefficient, log_binomial_pmf
@@ -91,8 +91,9 @@ class _Cumulants(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         groups = tilted_groups(theta, sizes, tilt)
         nodes = lattice_nodes(groups, total)
-        value = (sizes * log1p_exp(groups.u)).sum(-1) - total * tilt + nodes.log_prob
-        return value, _mean(groups, nodes), nodes.log_prob
+        log_center = log_lattice_prob(nodes)
+        value = (sizes * log1p_exp(groups.u)).sum(-1) - total * tilt + log_center
+        return value, _mean(groups, nodes), log_center
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:

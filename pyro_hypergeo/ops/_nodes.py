@@ -43,11 +43,6 @@ class Positions(NamedTuple):
     sine: Tensor  # (..., J): sin t
     weight: Tensor  # (..., J): 2, as the integrand counts for t and -t, and 0 where not used
 
-    @property
-    def log_period(self) -> Tensor:
-        """log K."""
-        return torch.log(self.period)
-
 
 def place_nodes(sizes: Tensor, variance: Tensor, count: int = NODES) -> Positions:
     """Nodes for the sum of groups of these sizes and variances, outside of the autograd graph."""
@@ -72,11 +67,6 @@ class Nodes(NamedTuple):
     real: Tensor  # (..., J), weighted
     imag: Tensor  # (..., J), weighted
 
-    @property
-    def log_prob(self) -> Tensor:
-        """log Pr[S = n]."""
-        return torch.log1p(self.real.sum(-1)) - self.at.log_period
-
 
 def lattice_nodes(groups: Tilted, total: Tensor) -> Nodes:
     """The integrand of Pr[S = n], exact to rounding for n near the mean of S. Cost: O(G)."""
@@ -87,6 +77,11 @@ def lattice_nodes(groups: Tilted, total: Tensor) -> Nodes:
     amplitude = at.weight * torch.exp(log_modulus)
     decay = _excess(groups, at.haversine).add_(1)
     return Nodes(at, decay, amplitude * torch.cos(phase), amplitude * torch.sin(phase))
+
+
+def log_lattice_prob(nodes: Nodes) -> Tensor:
+    """log Pr[S = n] by the trapezoidal rule."""
+    return torch.log1p(nodes.real.sum(-1)) - torch.log(nodes.at.period)
 
 
 # The next three hold the work. They compute in place and pass on no table that can be had again
@@ -106,7 +101,7 @@ def phases(groups: Tilted, haversine: Tensor, sine: Tensor) -> Tensor:
     """
     rare, sine = torch.minimum(groups.p, groups.q).unsqueeze(-1), sine.unsqueeze(-2)
     cosine = ((-2 * rare) * haversine.unsqueeze(-2)).add_(1)
-    if cosine.requires_grad:
+    if torch.compiler.is_compiling() or cosine.requires_grad:
         angle = torch.atan(rare * sine / cosine)
     else:
         angle = cosine.reciprocal_().mul_(rare).mul_(sine).atan_()

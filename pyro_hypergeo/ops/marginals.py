@@ -15,6 +15,7 @@ from ._nodes import (
     Tilted,
     counted_by_rest,
     lattice_nodes,
+    log_lattice_prob,
     log_moduli,
     phases,
     place_nodes,
@@ -120,7 +121,7 @@ def log_marginal_given(known: Cumulants, group: int, max_size: int) -> Tensor:
     rest = (urn.total.unsqueeze(-1) - k).clamp(min=0)
     rest = torch.minimum(rest, sizes.sum(-1))  # an impossible count is masked in the end
     tilts = _tilt_near(theta.detach(), sizes, rest)
-    log_rest = lattice_nodes(tilted_groups(theta, sizes, tilts), rest).log_prob
+    log_rest = log_lattice_prob(lattice_nodes(tilted_groups(theta, sizes, tilts), rest))
     u = urn.log_weights[..., group, None] + tilts
     result = log_tilted_pmf(k, size, u) + log_rest - _log_total(known, tilts)
     return _on_support(known, k, size, edge, result)
@@ -201,7 +202,7 @@ def _log_lattice_prob(
     offset = rest - torch.take_along_dim(counted, at, -1)
     angle = pick(phase) - offset.unsqueeze(-1) * t
     value = 1 + (weight * torch.exp(pick(log_modulus)) * torch.cos(angle)).sum(-1)
-    log_period = torch.take_along_dim(nodes.log_period.unsqueeze(-2), at, -1)
+    log_period = torch.take_along_dim(torch.log(nodes.period).unsqueeze(-2), at, -1)
     # Tables are read for every group, also where another's is the one that holds.
     return torch.log(torch.where(value > 0, value, 1.0)) - log_period
 
