@@ -59,8 +59,10 @@ def sample_given(
         counts = sample_by_tree(known, sample_shape, max_size, max_total_count)
     else:
         counts = sample_by_rejection(known, sample_shape)
-    edge = torch.where(urn.feasible.unsqueeze(-1), urn.edge, torch.nan)
-    return torch.where(urn.interior.unsqueeze(-1), counts, edge)
+    counts = torch.where(urn.interior.unsqueeze(-1), counts, urn.edge)
+    # Unchecked parameters of which there is no draw are not to pass for some.
+    possible = urn.feasible & ~known.log_partition.isnan()
+    return torch.where(possible.unsqueeze(-1), counts, torch.nan)
 
 
 def _prefers_tree(

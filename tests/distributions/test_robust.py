@@ -543,3 +543,9 @@ def test_messages_have_no_tensor_reprs() -> None:
     with pytest.raises(ValueError) as error:
         FisherHypergeometric(torch.tensor(11), SIZES, weights=[1.0, 2.0, 3.0])
     assert not re.search(r"tensor\(", str(error.value))
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (5000,)])
+def test_unchecked_nan_weights_give_nan_draws(shape):
+    urn = FisherHypergeometric(3, [5, 5], weights=[math.nan, 1.0], validate_args=False)
+    assert urn.sample(shape).isnan().all()
