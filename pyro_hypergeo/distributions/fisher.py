@@ -334,5 +334,5 @@ class FisherHypergeometric(TorchDistribution):
 
 def _log(weights: Tensor) -> Tensor:
     # A weight of 0 is a log-weight of -inf without a gradient, where autograd's would be NaN.
-    positive = weights > 0
-    return torch.where(positive, torch.log(torch.where(positive, weights, 1.0)), -torch.inf)
+    zero = weights == 0
+    return torch.where(zero, -torch.inf, torch.log(torch.where(zero, 1.0, weights)))
