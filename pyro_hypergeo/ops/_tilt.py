@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Measured over 7 * 10^5 random urns (2 to 1000 groups, log-weights to +-1000, sizes to 10^8, totals
+# Measured over 2 * 10^6 random urns (2 to 1000 groups, log-weights to +-1000, sizes to 10^8, totals
 # inside and at the borders of groups): after 6 steps |mean - n| is under a tenth of the sd in all.
 NEWTON_STEPS = 6
 
