@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Size, Tensor
 
-from ._nodes import Nodes, Tilted, lattice_nodes, log_lattice_prob, tilted_groups
+from ._nodes import (
+    Nodes,
+    Tilted,
+    has_largest_variance,
+    lattice_nodes,
+    log_lattice_prob,
+    tilted_groups,
+)
 from ._tilt import solve_tilt
 from ._urn import Urn, make_urn
 from .binomial import log1p_exp, log_binomial_coefficient, log_binomial_pmf
@@ -157,6 +164,15 @@ class _Derivatives:
         w_real, w_imag = self.weight_real.unsqueeze(-2), self.weight_imag.unsqueeze(-2)
         return (real * w_real - imag * w_imag).sum(-1)
 
+    def covary(self, coefficients: Tensor) -> Tensor:
+        """Re E[b_i B] - Re E[b_i] Re E[B] for each i, with B = sum_k c_k b_k."""
+        c = coefficients.unsqueeze(-1)
+        real, imag = (c * self.real).sum(-2, keepdim=True), (c * self.imag).sum(-2, keepdim=True)
+        joint = self.average(
+            self.real * real - self.imag * imag, self.real * imag + self.imag * real
+        )
+        return joint - self.first * self.average(real, imag)
+
 
 def _mean(groups: Tilted, nodes: Nodes) -> Tensor:
     weights = torch.stack([2 * nodes.at.haversine * nodes.real, -nodes.at.sine * nodes.imag], -1)
@@ -170,39 +186,25 @@ def _saddle_point(theta: Tensor, sizes: Tensor, total: Tensor) -> tuple[Tilted, 
     return groups, _Derivatives(groups, lattice_nodes(groups, total))
 
 
-def _dominant(groups: Tilted) -> Tensor:
-    # The group of largest variance may vary much less given the sum than without, if the others
-    # hardly vary; its moments then come from theirs. For all others nothing cancels.
-    return groups.variance.detach().argmax(-1, keepdim=True)
-
-
 def _covariance_product(theta: Tensor, sizes: Tensor, total: Tensor, vector: Tensor) -> Tensor:
     # The covariance times a vector without the matrix: O(G). In plain tensor operations, so that
     # autograd supplies the third and higher derivatives.
     groups, b = _saddle_point(theta, sizes, total)
-    # A constant vector has product 0.
-    vector = vector - vector.gather(-1, _dominant(groups))
-    scaled = (groups.variance * vector).unsqueeze(-1)
-    real = (scaled * b.real).sum(-2, keepdim=True)
-    imag = (scaled * b.imag).sum(-2, keepdim=True)
-    along = b.average(real, imag)
-    joint = b.average(b.real * real - b.imag * imag, b.real * imag + b.imag * real)
-    return groups.variance * (joint - b.first * along + b.own * vector)
+    # A constant vector has product 0. One that spares the group of largest variance cancels least.
+    spared = has_largest_variance(groups)
+    vector = vector - torch.where(spared, vector, 0.0).sum(-1, keepdim=True)
+    scale = groups.variance
+    return scale * (b.covary(scale * vector) + b.own * vector)
 
 
 def variance64(known: Cumulants) -> Tensor:
     """Variances in float64. Cost: O(G)."""
     urn = known.urn
     groups, b = _saddle_point(urn.log_weights, urn.sizes, urn.total)
-    scale, dominant = groups.variance, _dominant(groups)
+    scale, dominant = groups.variance, has_largest_variance(groups)
     direct = scale * (scale * (b.square - b.first.square()) + b.own)
-    others = scale.scatter(-1, dominant, 0.0).unsqueeze(-1)
-    real = (others * b.real).sum(-2, keepdim=True)
-    imag = (others * b.imag).sum(-2, keepdim=True)
-    joint = b.average(b.real * real - b.imag * imag, b.real * imag + b.imag * real)
-    by_others = scale * (b.first * b.average(real, imag) - joint)
-    is_dominant = torch.arange(scale.shape[-1], device=scale.device) == dominant
-    result = torch.where(is_dominant, by_others, direct)
+    by_others = -scale * b.covary(torch.where(dominant, 0.0, scale))
+    result = torch.where(dominant, by_others, direct)
     return torch.where(urn.interior.unsqueeze(-1), result, 0.0)
 
 
@@ -210,7 +212,7 @@ def covariance64(known: Cumulants) -> Tensor:
     """The covariance matrix in float64. Cost: O(G^2)."""
     urn = known.urn
     groups, b = _saddle_point(urn.log_weights, urn.sizes, urn.total)
-    scale, dominant = groups.variance, _dominant(groups)
+    scale = groups.variance
     w_real, w_imag = b.weight_real.unsqueeze(-2), b.weight_imag.unsqueeze(-2)
     joint = torch.matmul(b.real * w_real - b.imag * w_imag, b.real.mT)
     joint = joint - torch.matmul(b.imag * w_real + b.real * w_imag, b.imag.mT)
@@ -218,8 +220,7 @@ def covariance64(known: Cumulants) -> Tensor:
     shared = scale.unsqueeze(-1) * joint * scale.unsqueeze(-2)
     same = torch.eye(scale.shape[-1], dtype=torch.bool, device=scale.device)
     by_others = -shared.masked_fill(same, 0.0).sum(-1)
-    is_dominant = torch.arange(scale.shape[-1], device=scale.device) == dominant
     direct = shared.diagonal(dim1=-2, dim2=-1) + scale * b.own
-    diagonal = torch.where(is_dominant, by_others, direct)
+    diagonal = torch.where(has_largest_variance(groups), by_others, direct)
     result = torch.where(same, diagonal.unsqueeze(-1), shared)
     return torch.where(urn.interior[..., None, None], result, 0.0)

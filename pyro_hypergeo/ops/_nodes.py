@@ -34,6 +34,16 @@ def tilted_groups(log_weights: Tensor, sizes: Tensor, tilt: Tensor) -> Tilted:
     return Tilted(u, sizes, p, q, sizes * p * q)
 
 
+def has_largest_variance(groups: Tilted) -> Tensor:
+    """Marks one group of each entry, (..., G).
+
+    It may vary much less given the sum than without, if the others hardly vary; all others keep
+    at least half of their variance.
+    """
+    index = torch.arange(groups.u.shape[-1], device=groups.u.device)
+    return groups.variance.detach().argmax(-1, keepdim=True) == index
+
+
 class Positions(NamedTuple):
     """Where the trapezoidal rule for the law of a sum has its nodes."""
 

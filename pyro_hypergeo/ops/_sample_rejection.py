@@ -47,7 +47,7 @@ def sample_by_rejection(known: Cumulants, sample_shape: Size) -> Tensor:
         inside = torch.minimum(rest.clamp(min=0), size[row])
         log_ratio = log_binomial_coefficient(size[row], inside) + inside * log_odds[row]
         accepted = torch.rand_like(rest).log() < log_ratio - log_peak[row]
-        # A NaN parameter gives a NaN draw, and an end to the loop.
+        # A NaN parameter must not keep the loop from its end.
         accepted = (accepted & (rest == inside)) | log_ratio.isnan()
         first, done = accepted.int().argmax(0), accepted.any(0)
         column = torch.arange(todo.numel(), device=u.device)[done]

@@ -46,7 +46,7 @@ def sample_by_tree(
     for depth in reversed(range(len(levels))):
         at_root = depth == len(levels) - 1
         counts = _split(levels[depth], None if at_root else levels[depth + 1], counts)
-    return counts[..., : known.urn.sizes.shape[-1]]
+    return counts
 
 
 def _build(known: Cumulants, max_size: int, max_total_count: int) -> list[_Level]:

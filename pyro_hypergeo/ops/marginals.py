@@ -14,6 +14,7 @@ from ._nodes import (
     Positions,
     Tilted,
     counted_by_rest,
+    has_largest_variance,
     lattice_nodes,
     log_lattice_prob,
     log_moduli,
@@ -101,7 +102,7 @@ def log_marginals_given(known: Cumulants, max_size: int) -> Tensor:
     at = _best_tilt(groups, rest)  # (..., G, M + 1)
 
     log_rest = torch.where(
-        _dominates(groups, at),
+        torch.take_along_dim(has_largest_variance(groups).mT, at, -1),
         _log_rest_of_dominant(groups, rest, at),
         _log_rest_of_others(groups, rest, at),
     )
@@ -154,12 +155,6 @@ def _best_tilt(groups: Tilted, rest: Tensor) -> Tensor:
     return torch.where(distance_before < distance_after, before, after)
 
 
-def _dominates(groups: Tilted, at: Tensor) -> Tensor:
-    index = torch.arange(groups.u.shape[-1], device=at.device)
-    largest_variance = groups.variance.argmax(-1, keepdim=True) == index  # (..., T, G)
-    return torch.take_along_dim(largest_variance.mT, at, -1)
-
-
 def _log_rest_of_others(groups: Tilted, rest: Tensor, at: Tensor) -> Tensor:
     nodes = place_nodes(groups.sizes, groups.variance, _SHARED_NODES)
     modulus = log_moduli(groups, nodes.haversine)
@@ -176,9 +171,7 @@ def _log_rest_of_others(groups: Tilted, rest: Tensor, at: Tensor) -> Tensor:
 
 
 def _log_rest_of_dominant(groups: Tilted, rest: Tensor, at: Tensor) -> Tensor:
-    index = torch.arange(groups.u.shape[-1], device=at.device)
-    left_out = groups.variance.argmax(-1, keepdim=True) == index
-    sizes = torch.where(left_out, 0.0, groups.sizes)
+    sizes = torch.where(has_largest_variance(groups), 0.0, groups.sizes)
     others = Tilted(groups.u, sizes, groups.p, groups.q, sizes * groups.p * groups.q)
     nodes = place_nodes(others.sizes, others.variance)
     return _log_lattice_prob(

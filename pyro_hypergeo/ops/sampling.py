@@ -16,7 +16,7 @@ from .windows import width_of_mass
 
 # Nanoseconds on one core, fitted to the two ways over 3 to 1000 groups of 1 to 2000 elements.
 _BINOMIAL, _PROPOSAL, _ROUNDS = 120, 300, 5e5
-_ENTRY, _ROW_ENTRY, _LOOK_UP, _LEVEL = 30, 8, 100, 2e5
+_ENTRY, _ROW_ENTRY, _LOOK_UP = 30, 8, 100
 # Rows of the tree beyond this many entries would rather be rejected than held in memory.
 _MOST_ENTRIES = 1 << 27
 
