@@ -4,9 +4,16 @@
 """Fisher's noncentral hypergeometric distribution for Pyro: exact, fast, differentiable."""
 
 from .distributions import FisherHypergeometric as FisherHypergeometric
+from .distributions import (
+    FisherHypergeometricStraightThrough as FisherHypergeometricStraightThrough,
+)
 from .distributions import MultivariateHypergeometric as MultivariateHypergeometric
+from .distributions import RelaxedFisherHypergeometric as RelaxedFisherHypergeometric
 from .infer import NoFiniteEstimateError as NoFiniteEstimateError
 from .infer import WeightsFit as WeightsFit
+from .infer import expectation as expectation
 from .infer import fit_weights as fit_weights
+from .ops import counts_to_mask as counts_to_mask
+from .ops import counts_to_one_hot as counts_to_one_hot
 
 __version__ = "0.1.0"

@@ -3,7 +3,17 @@
 
 from . import kl
 from .central import MultivariateHypergeometric
-from .constraints import hypergeometric_counts
+from .constraints import hypergeometric_counts, hypergeometric_soft_counts
 from .fisher import FisherHypergeometric
+from .relaxed import RelaxedFisherHypergeometric
+from .straight_through import FisherHypergeometricStraightThrough
 
-__all__ = ["FisherHypergeometric", "MultivariateHypergeometric", "hypergeometric_counts", "kl"]
+__all__ = [
+    "FisherHypergeometric",
+    "FisherHypergeometricStraightThrough",
+    "MultivariateHypergeometric",
+    "RelaxedFisherHypergeometric",
+    "hypergeometric_counts",
+    "hypergeometric_soft_counts",
+    "kl",
+]

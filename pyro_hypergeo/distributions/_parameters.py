@@ -68,6 +68,23 @@ def _as_tensor(value: Any, device: torch.device | None) -> Tensor:
     return value if torch.is_tensor(value) else torch.as_tensor(value, device=device)
 
 
+def positive_temperature(
+    temperature: float | Tensor, like: Tensor, batch_shape: torch.Size, validate: bool
+) -> Tensor:
+    """The temperature as a tensor; ValueError where it is not above 0 or does not broadcast."""
+    tensor = torch.as_tensor(temperature, dtype=like.dtype, device=like.device)
+    try:
+        torch.broadcast_shapes(tensor.shape, batch_shape)
+    except RuntimeError:
+        raise ValueError(
+            f"Expected `temperature` of a shape that broadcasts with the batch shape "
+            f"{tuple(batch_shape)}, but got shape {tuple(tensor.shape)}."
+        ) from None
+    if validate:
+        _check("temperature", tensor, (tensor > 0) & (tensor < torch.inf), "finite and above 0")
+    return tensor
+
+
 def static_sizes(group_sizes: Numbers, total_count: Numbers) -> tuple[int, int] | None:
     """Largest size and total where they are Python numbers, for which no device is asked."""
     if isinstance(total_count, int) and isinstance(group_sizes, (list, tuple)):

@@ -1,6 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+from .expectation import expectation
 from .fit import NoFiniteEstimateError, WeightsFit, fit_weights
 
-__all__ = ["NoFiniteEstimateError", "WeightsFit", "fit_weights"]
+__all__ = ["NoFiniteEstimateError", "WeightsFit", "expectation", "fit_weights"]

@@ -139,7 +139,7 @@ class _CumulantsForwardMode(_Cumulants):
         )
 
 
-class _Derivatives:
+class Derivatives:
     """Averages under the node weights of b_i(t) = d/dtheta_i m_i log(q_i + p_i e^{it}).
 
     ``real`` and ``imag`` are those of b_i(t) / (m_i p_i q_i), so that nothing is divided by a
@@ -158,6 +158,7 @@ class _Derivatives:
         )
         # What the second derivative has on its diagonal beyond the products of first ones.
         self.own = 1 - (groups.p - groups.q) * self.first - groups.p * groups.q * self.square
+        self.variance = groups.variance
 
     def average(self, real: Tensor, imag: Tensor) -> Tensor:
         """Re E[real + i imag] over the nodes."""
@@ -165,13 +166,17 @@ class _Derivatives:
         return (real * w_real - imag * w_imag).sum(-1)
 
     def covary(self, coefficients: Tensor) -> Tensor:
-        """Re E[b_i B] - Re E[b_i] Re E[B] for each i, with B = sum_k c_k b_k."""
-        c = coefficients.unsqueeze(-1)
-        real, imag = (c * self.real).sum(-2, keepdim=True), (c * self.imag).sum(-2, keepdim=True)
-        joint = self.average(
-            self.real * real - self.imag * imag, self.real * imag + self.imag * real
-        )
-        return joint - self.first * self.average(real, imag)
+        """Re E[b_i B] - Re E[b_i] Re E[B] for each i, with B = sum_k c_k b_k; c: (..., G, S)."""
+        w_real, w_imag = self.weight_real.unsqueeze(-1), self.weight_imag.unsqueeze(-1)
+        real, imag = (torch.matmul(b.mT, coefficients) for b in (self.real, self.imag))
+        real, imag = w_real * real - w_imag * imag, w_real * imag + w_imag * real
+        joint = torch.matmul(self.real, real) - torch.matmul(self.imag, imag)
+        return joint - self.first.unsqueeze(-1) * real.sum(-2, keepdim=True)
+
+    def covariance_product(self, vectors: Tensor) -> Tensor:
+        """The covariance of the counts times vectors (..., G, S), without the matrix: O(G)."""
+        scale = self.variance.unsqueeze(-1)
+        return scale * (self.covary(scale * vectors) + self.own.unsqueeze(-1) * vectors)
 
 
 def _mean(groups: Tilted, nodes: Nodes) -> Tensor:
@@ -181,29 +186,30 @@ def _mean(groups: Tilted, nodes: Nodes) -> Tensor:
     return groups.sizes * groups.p + groups.variance * shift
 
 
-def _saddle_point(theta: Tensor, sizes: Tensor, total: Tensor) -> tuple[Tilted, _Derivatives]:
+def saddle_point(theta: Tensor, sizes: Tensor, total: Tensor) -> tuple[Tilted, Derivatives]:
+    """The groups tilted to the mean sum n, and the derivatives there. Cost: O(G log G)."""
     groups = tilted_groups(theta, sizes, solve_tilt(theta.detach(), sizes, total))
-    return groups, _Derivatives(groups, lattice_nodes(groups, total))
+    return groups, Derivatives(groups, lattice_nodes(groups, total))
 
 
 def _covariance_product(theta: Tensor, sizes: Tensor, total: Tensor, vector: Tensor) -> Tensor:
     # The covariance times a vector without the matrix: O(G). In plain tensor operations, so that
     # autograd supplies the third and higher derivatives.
-    groups, b = _saddle_point(theta, sizes, total)
+    groups, b = saddle_point(theta, sizes, total)
     # A constant vector has product 0. One that spares the group of largest variance cancels least.
     spared = has_largest_variance(groups)
     vector = vector - torch.where(spared, vector, 0.0).sum(-1, keepdim=True)
-    scale = groups.variance
-    return scale * (b.covary(scale * vector) + b.own * vector)
+    return b.covariance_product(vector.unsqueeze(-1)).squeeze(-1)
 
 
 def variance64(known: Cumulants) -> Tensor:
     """Variances in float64. Cost: O(G)."""
     urn = known.urn
-    groups, b = _saddle_point(urn.log_weights, urn.sizes, urn.total)
+    groups, b = saddle_point(urn.log_weights, urn.sizes, urn.total)
     scale, dominant = groups.variance, has_largest_variance(groups)
     direct = scale * (scale * (b.square - b.first.square()) + b.own)
-    by_others = -scale * b.covary(torch.where(dominant, 0.0, scale))
+    others = torch.where(dominant, 0.0, scale).unsqueeze(-1)
+    by_others = -scale * b.covary(others).squeeze(-1)
     result = torch.where(dominant, by_others, direct)
     return torch.where(urn.interior.unsqueeze(-1), result, 0.0)
 
@@ -211,7 +217,7 @@ def variance64(known: Cumulants) -> Tensor:
 def covariance64(known: Cumulants) -> Tensor:
     """The covariance matrix in float64. Cost: O(G^2)."""
     urn = known.urn
-    groups, b = _saddle_point(urn.log_weights, urn.sizes, urn.total)
+    groups, b = saddle_point(urn.log_weights, urn.sizes, urn.total)
     scale = groups.variance
     w_real, w_imag = b.weight_real.unsqueeze(-2), b.weight_imag.unsqueeze(-2)
     joint = torch.matmul(b.real * w_real - b.imag * w_imag, b.real.mT)

@@ -1,0 +1,110 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+"""Bias and noise of gradient estimators against enumeration, for tests and benchmarks.
+
+Nothing is sampled: an estimator is evaluated at every count vector of the support, and its mean
+and variance are sums over the exact law. (What it draws itself is averaged over repetitions.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from pyro_hypergeo import FisherHypergeometric
+
+Function: TypeAlias = Callable[[Tensor], Tensor]
+Estimator: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+class Urn(NamedTuple):
+    group_sizes: list[int]
+    total_count: int
+    weights: list[float]
+
+
+class Error(NamedTuple):
+    """Of an estimator's gradient, over the norm of the true one."""
+
+    bias: float
+    noise: float  # standard deviation of a single draw's gradient
+
+
+URNS = [
+    Urn([5, 6, 7], 8, [1.0, 2.0, 3.0]),
+    Urn([16, 36, 24, 12], 44, [1.0, 2.0, 0.5, 3.0]),
+    Urn([50, 60, 70], 80, [1.0, 2.0, 3.0]),
+]
+
+
+def functions(urn: Urn) -> dict[str, Function]:
+    """Five functions on the scale of the counts' own spread."""
+    groups, size = len(urn.group_sizes), sum(urn.group_sizes) / len(urn.group_sizes)
+    generator = torch.Generator().manual_seed(1)
+    slopes, bias, out = (torch.randn(n, generator=generator) for n in (groups, 16, 16))
+    into = torch.randn(groups, 16, generator=generator) / math.sqrt(groups)
+    target = urn.total_count / groups + size / 3 * torch.linspace(-1, 1, groups)
+    return {
+        "linear": lambda x: (slopes * x).sum(-1),
+        "quadratic": lambda x: (x - target).square().sum(-1),
+        "sine": lambda x: torch.sin(2 * math.pi * x / size).sum(-1),
+        "product": lambda x: x[..., 0] * x[..., 1],
+        "MLP": lambda x: torch.tanh(4 * x / size @ into + bias) @ out,
+    }
+
+
+class Truth(NamedTuple):
+    counts: Tensor  # (S, G)
+    probs: Tensor  # (S,)
+    gradient: Tensor  # (G,)
+
+
+def truth(urn: Urn, f: Function) -> Truth:
+    """The exact gradient of E f(x) in the log-weights."""
+    law = FisherHypergeometric(urn.total_count, urn.group_sizes, weights=urn.weights)
+    law.max_enumeration = 10_000_000
+    counts = law.enumerate_support()
+    probs = law.log_prob(counts).exp()
+    gradient = (probs * f(counts)) @ (counts - law.mean)
+    return Truth(counts, probs, gradient)
+
+
+def measure(exact: Truth, gradients: Tensor) -> Error:
+    """The error of an estimator's gradients, (repetitions, S, G), at each count vector."""
+    repetitions = gradients.shape[0]
+    probs = exact.probs / repetitions
+    average = torch.einsum("s,rsg->g", probs, gradients)
+    deviation = (gradients - average).square().sum(-1)
+    bias = (average - exact.gradient).square().sum()
+    if repetitions > 1:  # what the estimator draws itself leaves a sampling error
+        bias = bias - repetitions * probs.square() @ gradients.var(0).sum(-1)
+    scale = exact.gradient.norm()
+    return Error(
+        float(bias.clamp(min=0).sqrt() / scale),
+        float(torch.einsum("s,rs->", probs, deviation).sqrt() / scale),
+    )
+
+
+def score_function(urn: Urn, f: Function) -> Error:
+    """The score-function estimator with the mean of f as baseline."""
+    exact = truth(urn, f)
+    law = FisherHypergeometric(urn.total_count, urn.group_sizes, weights=urn.weights)
+    values = f(exact.counts)
+    advantage = values - exact.probs @ values
+    return measure(exact, (advantage.unsqueeze(-1) * (exact.counts - law.mean)).unsqueeze(0))
+
+
+def error(urn: Urn, f: Function, estimator: Estimator, repetitions: int = 1) -> Error:
+    """The error of one of the estimators in `ops`."""
+    exact = truth(urn, f)
+    shape = (repetitions, *exact.counts.shape)
+    log_weights = torch.tensor(urn.weights).log().expand(shape).clone().requires_grad_()
+    sizes, total = torch.tensor(urn.group_sizes).double(), torch.tensor(float(urn.total_count))
+    counts = estimator(exact.counts.expand(shape), log_weights, sizes, total)
+    (gradients,) = torch.autograd.grad(f(counts).sum(), log_weights)
+    return measure(exact, gradients)
