@@ -16,7 +16,7 @@ from ._nodes import (
     log_lattice_prob,
     tilted_groups,
 )
-from ._tilt import solve_tilt
+from ._tilt import refine_tilt, solve_tilt
 from ._urn import Urn, make_urn
 from .binomial import log1p_exp, log_binomial_coefficient, log_binomial_pmf
 
@@ -119,7 +119,7 @@ class _Cumulants(torch.autograd.Function):
         if grad_value is not None:
             result = result + grad_value.unsqueeze(-1) * mean
         if grad_mean is not None:
-            result = result + _covariance_product(theta, sizes, total, grad_mean)
+            result = result + _covariance_product(theta, sizes, total, tilt, grad_mean)
         if grad_center is not None:
             independent = sizes * torch.sigmoid(theta + tilt.unsqueeze(-1))
             result = result + grad_center.unsqueeze(-1) * (mean - independent)
@@ -134,7 +134,7 @@ class _CumulantsForwardMode(_Cumulants):
         independent = sizes * torch.sigmoid(theta + tilt.unsqueeze(-1))
         return (
             (mean * direction).sum(-1),
-            _covariance_product(theta, sizes, total, direction),
+            _covariance_product(theta, sizes, total, tilt, direction),
             ((mean - independent) * direction).sum(-1),
         )
 
@@ -186,16 +186,20 @@ def _mean(groups: Tilted, nodes: Nodes) -> Tensor:
     return groups.sizes * groups.p + groups.variance * shift
 
 
-def saddle_point(theta: Tensor, sizes: Tensor, total: Tensor) -> tuple[Tilted, Derivatives]:
-    """The groups tilted to the mean sum n, and the derivatives there. Cost: O(G log G)."""
-    groups = tilted_groups(theta, sizes, solve_tilt(theta.detach(), sizes, total))
+def saddle_point(
+    theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor
+) -> tuple[Tilted, Derivatives]:
+    """The groups tilted to the mean sum n, from a tilt nearby, and the derivatives there."""
+    groups = tilted_groups(theta, sizes, refine_tilt(theta.detach(), sizes, total, tilt))
     return groups, Derivatives(groups, lattice_nodes(groups, total))
 
 
-def _covariance_product(theta: Tensor, sizes: Tensor, total: Tensor, vector: Tensor) -> Tensor:
+def _covariance_product(
+    theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor, vector: Tensor
+) -> Tensor:
     # The covariance times a vector without the matrix: O(G). In plain tensor operations, so that
     # autograd supplies the third and higher derivatives.
-    groups, b = saddle_point(theta, sizes, total)
+    groups, b = saddle_point(theta, sizes, total, tilt)
     # A constant vector has product 0. One that spares the group of largest variance cancels least.
     spared = has_largest_variance(groups)
     vector = vector - torch.where(spared, vector, 0.0).sum(-1, keepdim=True)
@@ -205,7 +209,7 @@ def _covariance_product(theta: Tensor, sizes: Tensor, total: Tensor, vector: Ten
 def variance64(known: Cumulants) -> Tensor:
     """Variances in float64. Cost: O(G)."""
     urn = known.urn
-    groups, b = saddle_point(urn.log_weights, urn.sizes, urn.total)
+    groups, b = saddle_point(urn.log_weights, urn.sizes, urn.total, known.tilt)
     scale, dominant = groups.variance, has_largest_variance(groups)
     direct = scale * (scale * (b.square - b.first.square()) + b.own)
     others = torch.where(dominant, 0.0, scale).unsqueeze(-1)
@@ -217,7 +221,7 @@ def variance64(known: Cumulants) -> Tensor:
 def covariance64(known: Cumulants) -> Tensor:
     """The covariance matrix in float64. Cost: O(G^2)."""
     urn = known.urn
-    groups, b = saddle_point(urn.log_weights, urn.sizes, urn.total)
+    groups, b = saddle_point(urn.log_weights, urn.sizes, urn.total, known.tilt)
     scale = groups.variance
     w_real, w_imag = b.weight_real.unsqueeze(-2), b.weight_imag.unsqueeze(-2)
     joint = torch.matmul(b.real * w_real - b.imag * w_imag, b.real.mT)

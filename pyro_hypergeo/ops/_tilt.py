@@ -9,6 +9,9 @@ from torch import Tensor
 # Measured over 2 * 10^6 random urns (2 to 1000 groups, log-weights to +-1000, sizes to 10^8, totals
 # inside and at the borders of groups): after 6 steps |mean - n| is under a tenth of the sd in all.
 NEWTON_STEPS = 6
+# Over the same urns, from a tilt half an element short, 2 do, but on plateaus hundreds wide, where
+# both sides underflow and all covariances are 0.
+REFINING_STEPS = 3
 
 
 def solve_tilt(log_weights: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
@@ -26,6 +29,13 @@ def solve_tilt(log_weights: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
     for _ in range(NEWTON_STEPS):
         tilt = tilt - _newton_step(log_weights, sizes, total, tilt)
         tilt = torch.minimum(torch.maximum(tilt, lower), upper)
+    return tilt
+
+
+def refine_tilt(log_weights: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor) -> Tensor:
+    """The same from a tilt for a mean sum within an element of the total, without a sort."""
+    for _ in range(REFINING_STEPS):
+        tilt = tilt - _newton_step(log_weights, sizes, total, tilt)
     return tilt
 
 

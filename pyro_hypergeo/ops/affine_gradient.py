@@ -47,7 +47,7 @@ def affine_movement(counts: Tensor, known: Cumulants) -> Tensor:
     """The movement of each draw."""
     # As the direction is held fixed, the gradient of Sigma(theta) direction is that of kappa.
     urn = known.urn
-    groups, b = saddle_point(urn.log_weights, urn.sizes, urn.total)
+    groups, b = saddle_point(urn.log_weights, urn.sizes, urn.total, known.tilt)
     shape = torch.broadcast_shapes(counts.shape, known.mean.shape)
     draws = shape[: len(shape) - known.mean.dim()]
     away = (counts.double() - known.mean.detach()).expand(shape)
