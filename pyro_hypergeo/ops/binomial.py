@@ -49,10 +49,11 @@ def log1p_exp(x: Tensor) -> Tensor:
 
 
 def _deviance(k: Tensor, n: Tensor, p: Tensor, excess: Tensor, minus_log_odds: Tensor) -> Tensor:
-    # k log(k / (n p)). Near k = n p the logarithm comes from the excess; where p may underflow
-    # the two are never near, and its logarithm is taken directly.
-    tiny = minus_log_odds > 30
-    expected = torch.where(tiny, 1.0, _positive(n * p))
+    # k log(k / (n p)). Near k = n p the logarithm comes from the excess; where p may underflow, or
+    # a real k is so small that the excess loses it, its logarithm is taken directly.
+    expected = _positive(n * p)
+    tiny = (minus_log_odds > 30) | (2 * k < expected)
+    expected = torch.where(tiny, 1.0, expected)
     near = torch.special.xlog1py(k, torch.where(tiny, 0.0, excess) / expected)
     far = torch.xlogy(k, k / _positive(n)) + k * log1p_exp(minus_log_odds)
     return torch.where(tiny, far, near)

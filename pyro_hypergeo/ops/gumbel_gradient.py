@@ -66,6 +66,7 @@ def gumbel_movement(
     counts: Tensor, known: Cumulants, temperature: Tensor, max_size: int, max_total_count: int
 ) -> Tensor:
     """The movement of each draw."""
+    max_total_count = max(max_total_count, 1)
     x = counts.double().expand(torch.broadcast_shapes(counts.shape, known.mean.shape))
     total = known.urn.total.unsqueeze(-1)
     total = torch.where(known.urn.interior.unsqueeze(-1), total, x.sum(-1, keepdim=True))
@@ -75,7 +76,7 @@ def gumbel_movement(
     rest = remainders(left, terms, max_total_count)
     log_probs = torch.log_softmax(terms + at_remainders(suffixes, rest), -1)
     perturbed = _perturbed(log_probs, x)
-    shares = torch.softmax(perturbed / temperature.double()[..., None, None], -1)
+    shares = tempered_softmax(perturbed, temperature.double()[..., None, None])
     k = torch.arange(shares.shape[-1], dtype=shares.dtype, device=shares.device)
     soft = (shares * k).sum(-1)
     with torch.no_grad():
@@ -106,6 +107,13 @@ def at_remainders(table: Tensor, rest: Tensor, outside: float = -torch.inf) -> T
     """Entries of a table (..., T + 1) at each remainder, `outside` where out of range."""
     table = torch.nn.functional.pad(table, (0, 1), value=outside)
     return table.expand(rest.shape[:-1] + table.shape[-1:]).gather(-1, rest)
+
+
+def tempered_softmax(log_odds: Tensor, temperature: Tensor) -> Tensor:
+    """Softmax over the last dimension whose gradient in the temperature survives -inf."""
+    possible = log_odds != -torch.inf
+    scaled = torch.where(possible, log_odds, 0.0) / temperature
+    return torch.softmax(torch.where(possible, scaled, -torch.inf), -1)
 
 
 def _perturbed(log_probs: Tensor, x: Tensor) -> Tensor:

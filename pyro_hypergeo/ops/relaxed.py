@@ -8,7 +8,7 @@ from torch import Size, Tensor
 
 from ._cumulants import Cumulants, cumulants
 from ._static import largest
-from .gumbel_gradient import at_remainders, remainders
+from .gumbel_gradient import at_remainders, remainders, tempered_softmax
 from .suffix import log_suffixes, log_tilted_terms
 
 
@@ -78,7 +78,8 @@ def relaxed_sample_given(
     counts = []
     groups = zip(all_terms.unbind(-2), suffixes.unbind(-2), room.unbind(-1), strict=True)
     for terms, after, most in groups:
-        noise = -torch.empty(left.shape + terms.shape[-1:]).to(terms).exponential_().log()
+        noise = _gumbel(left.shape + terms.shape[-1:], terms)
+        most = torch.minimum(most, total)
         left = torch.minimum(left.clamp(min=0), most)
         # The two integers around what is left, both possible wherever more than one is.
         low = torch.minimum(left.detach().floor(), (most - 1).clamp(min=0))
@@ -93,9 +94,14 @@ def relaxed_sample_given(
     return torch.stack(counts, -1)
 
 
+def _gumbel(shape: Size, like: Tensor) -> Tensor:
+    uniform = torch.rand(shape, dtype=like.dtype, device=like.device)
+    return -torch.log(-torch.log1p(-uniform).clamp(max=-1e-300))
+
+
 def _soft_count(
     terms: Tensor, after: Tensor, noise: Tensor, scale: Tensor, left: Tensor, max_total_count: int
 ) -> Tensor:
     rest = at_remainders(after, remainders(left, terms, max_total_count))
-    shares = torch.softmax((terms + rest + noise) / scale, -1)
+    shares = tempered_softmax(terms + rest + noise, scale)
     return (shares * torch.arange(terms.shape[-1], dtype=terms.dtype, device=terms.device)).sum(-1)

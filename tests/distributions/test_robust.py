@@ -10,15 +10,12 @@ import io
 import math
 import pickle
 import re
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from functorch.compile import make_boxed_func
 from torch import Tensor
-from torch._dynamo.backends.common import aot_autograd
 
 from pyro_hypergeo import FisherHypergeometric, MultivariateHypergeometric
 
@@ -444,25 +441,6 @@ def test_func_grad_and_hessian() -> None:
     torch.testing.assert_close(gradients, DATA[0] - fisher(BATCH).mean)
     _, along = torch.func.jvp(log_prob, (LOG_WEIGHTS,), (torch.ones(3),))
     torch.testing.assert_close(along, torch.tensor(0.0), rtol=0, atol=1e-12)
-
-
-def real_graph(graph: Any, _: Any) -> Any:
-    """Run the graph as it is, after a look for what PyTorch's code generator cannot do."""
-    values = [node.meta.get("val") for node in graph.graph.nodes]
-    assert values
-    assert not any(torch.is_tensor(value) and value.is_complex() for value in values)
-    return make_boxed_func(graph)
-
-
-@pytest.fixture
-def compiled() -> Any:
-    """torch.compile without the C++ compiler, which takes a minute."""
-    torch._dynamo.reset()
-    backend = aot_autograd(fw_compiler=real_graph)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what the compiler says of itself
-        yield lambda f: torch.compile(f, fullgraph=True, backend=backend)
-    torch._dynamo.reset()
 
 
 def test_compiled_log_prob(compiled: Any) -> None:
