@@ -38,8 +38,8 @@ class FisherHypergeometricStraightThrough(FisherHypergeometric):
     ``"implicit"``   as their marginal laws do                    sums of quadratic    O(G (M +
                                                                   functions of single  sqrt(N))
                                                                   counts, nearly       log N)
-    ``"gumbel"``     by Gumbel-softmax over the conditional law   the limit of         O(G n M)
-                     of group after group, as in [1]              temperature 0
+    ``"gumbel"``     by Gumbel-softmax over the conditional law   nothing              O(G n M)
+                     of group after group, as in [1]
     ===============  ===========================================  ===================  =========
 
     Here :math:`M` is the largest size, :math:`N` the number of elements. ``"affine"`` is the
