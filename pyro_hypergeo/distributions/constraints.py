@@ -8,16 +8,19 @@ from torch import Tensor
 from torch.distributions.constraints import Constraint
 
 
-class _HypergeometricCounts(Constraint):
-    """Counts of integer value with 0 <= x_i <= m_i that sum to n."""
-
-    is_discrete = True
+class _OfUrn(Constraint):
     event_dim = 1
 
     def __init__(self, group_sizes: Tensor, total_count: Tensor) -> None:
         self.group_sizes = group_sizes
         self.total_count = total_count
         super().__init__()
+
+
+class _HypergeometricCounts(_OfUrn):
+    """Counts of integer value with 0 <= x_i <= m_i that sum to n."""
+
+    is_discrete = True
 
     def check(self, value: Tensor) -> Tensor:
         """Whether each count vector is in the support, of the batch shape."""
@@ -29,15 +32,8 @@ class _HypergeometricCounts(Constraint):
         return "HypergeometricCounts()"
 
 
-class _HypergeometricSoftCounts(Constraint):
+class _HypergeometricSoftCounts(_OfUrn):
     """Real counts with 0 <= x_i <= m_i that sum to n, to rounding."""
-
-    event_dim = 1
-
-    def __init__(self, group_sizes: Tensor, total_count: Tensor) -> None:
-        self.group_sizes = group_sizes
-        self.total_count = total_count
-        super().__init__()
 
     def check(self, value: Tensor) -> Tensor:
         """Whether each vector is in the support, of the batch shape."""

@@ -43,9 +43,9 @@ class FisherHypergeometricStraightThrough(FisherHypergeometric):
     ===============  ===========================================  ===================  =========
 
     Here :math:`M` is the largest size, :math:`N` the number of elements. ``"affine"`` is the
-    default because it has the least bias for products and sums of squares, a bias and a noise close
-    to the least for other functions, at all sizes measured, and costs little more than ``"mean"``;
-    see "Gradients through counts" in the README. ``"implicit"`` has somewhat less bias for
+    default because it is unbiased for products and sums of squares, has a bias and a noise close to
+    the least for other functions in the table of the README ("Gradients through counts"), and costs
+    about twice as much as ``"mean"``, whatever the sizes. ``"implicit"`` has somewhat less bias for
     functions that bend within one or two counts.
 
     It never enumerates, since Pyro would weigh values that are both enumerated and

@@ -186,10 +186,15 @@ def _mean(groups: Tilted, nodes: Nodes) -> Tensor:
     return groups.sizes * groups.p + groups.variance * shift
 
 
-def saddle_point(
+def saddle_point(known: Cumulants) -> tuple[Tilted, Derivatives]:
+    """The groups tilted to the mean sum n, and the derivatives there."""
+    urn = known.urn
+    return _saddle_near(urn.log_weights, urn.sizes, urn.total, known.tilt)
+
+
+def _saddle_near(
     theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor
 ) -> tuple[Tilted, Derivatives]:
-    """The groups tilted to the mean sum n, from a tilt nearby, and the derivatives there."""
     groups = tilted_groups(theta, sizes, refine_tilt(theta.detach(), sizes, total, tilt))
     return groups, Derivatives(groups, lattice_nodes(groups, total))
 
@@ -199,7 +204,7 @@ def _covariance_product(
 ) -> Tensor:
     # The covariance times a vector without the matrix: O(G). In plain tensor operations, so that
     # autograd supplies the third and higher derivatives.
-    groups, b = saddle_point(theta, sizes, total, tilt)
+    groups, b = _saddle_near(theta, sizes, total, tilt)
     # A constant vector has product 0. One that spares the group of largest variance cancels least.
     spared = has_largest_variance(groups)
     vector = vector - torch.where(spared, vector, 0.0).sum(-1, keepdim=True)
@@ -209,7 +214,7 @@ def _covariance_product(
 def variance64(known: Cumulants) -> Tensor:
     """Variances in float64. Cost: O(G)."""
     urn = known.urn
-    groups, b = saddle_point(urn.log_weights, urn.sizes, urn.total, known.tilt)
+    groups, b = saddle_point(known)
     scale, dominant = groups.variance, has_largest_variance(groups)
     direct = scale * (scale * (b.square - b.first.square()) + b.own)
     others = torch.where(dominant, 0.0, scale).unsqueeze(-1)
@@ -221,7 +226,7 @@ def variance64(known: Cumulants) -> Tensor:
 def covariance64(known: Cumulants) -> Tensor:
     """The covariance matrix in float64. Cost: O(G^2)."""
     urn = known.urn
-    groups, b = saddle_point(urn.log_weights, urn.sizes, urn.total, known.tilt)
+    groups, b = saddle_point(known)
     scale = groups.variance
     w_real, w_imag = b.weight_real.unsqueeze(-2), b.weight_imag.unsqueeze(-2)
     joint = torch.matmul(b.real * w_real - b.imag * w_imag, b.real.mT)

@@ -46,8 +46,7 @@ def affine_gradient(
 def affine_movement(counts: Tensor, known: Cumulants) -> Tensor:
     """The movement of each draw."""
     # As the direction is held fixed, the gradient of Sigma(theta) direction is that of kappa.
-    urn = known.urn
-    groups, b = saddle_point(urn.log_weights, urn.sizes, urn.total, known.tilt)
+    groups, b = saddle_point(known)
     shape = torch.broadcast_shapes(counts.shape, known.mean.shape)
     draws = shape[: len(shape) - known.mean.dim()]
     away = (counts.double() - known.mean.detach()).expand(shape)
@@ -56,7 +55,7 @@ def affine_movement(counts: Tensor, known: Cumulants) -> Tensor:
         direction = _inverse_product(columns, groups.variance, b)
     stretched = 0.5 * b.covariance_product(direction)
     stretched = stretched.movedim(-1, 0).reshape(draws + known.mean.shape)
-    return known.mean + torch.where(urn.interior.unsqueeze(-1), stretched, 0.0)
+    return known.mean + torch.where(known.urn.interior.unsqueeze(-1), stretched, 0.0)
 
 
 def _inverse_product(vectors: Tensor, variance: Tensor, b: Derivatives) -> Tensor:

@@ -194,3 +194,11 @@ def test_vmap_and_svi_under_a_plate() -> None:
     svi = SVI(model, guide, pyro.optim.Adam({"lr": 0.05}), Trace_ELBO())
     losses = [svi.step() for _ in range(100)]
     assert sum(losses[-20:]) < sum(losses[:20])
+
+
+def test_compile(compiled: Any) -> None:
+    theta = torch.randn(2, 3).requires_grad_()
+    x = compiled(lambda t: make(t, validate_args=False).rsample((5,)))(theta)
+    torch.testing.assert_close(x.sum(-1), torch.full((5, 2), 4.0))
+    x.square().sum().backward()
+    assert theta.grad is not None and theta.grad.isfinite().all() and (theta.grad != 0).any()

@@ -205,7 +205,7 @@ def test_vmap(estimator: str) -> None:
     assert gradients.sum(-1).abs().max() < 1e-8
 
 
-@pytest.mark.parametrize("estimator", ["affine", "mean"])
+@pytest.mark.parametrize("estimator", ["affine", "mean", "gumbel"])
 def test_compile(estimator: str, compiled: Any) -> None:
     def draw(log_weights: Tensor) -> Tensor:
         return make(log_weights, estimator=estimator, validate_args=False).rsample((5,))
