@@ -285,7 +285,7 @@ class FisherHypergeometric(TorchDistribution):
                 f"The support of {total} elements drawn from groups of sizes {sizes} has "
                 f"{ops.support_size(sizes, total)} count vectors, more than max_enumeration = "
                 f"{self.max_enumeration}. `log_prob`, `mean`, `marginal` and `entropy` need no "
-                "enumeration."
+                "enumeration, and `markov_counts` sums latent counts out group by group."
             )
         counts = ops.enumerate_counts(sizes, total).to(self._parameter)
         counts = counts.reshape((-1,) + (1,) * len(self.batch_shape) + self.event_shape)

@@ -3,5 +3,6 @@
 
 from .expectation import expectation
 from .fit import NoFiniteEstimateError, WeightsFit, fit_weights
+from .markov_counts import markov_counts
 
-__all__ = ["NoFiniteEstimateError", "WeightsFit", "expectation", "fit_weights"]
+__all__ = ["NoFiniteEstimateError", "WeightsFit", "expectation", "fit_weights", "markov_counts"]

@@ -3,10 +3,12 @@
 
 from .affine_gradient import affine_gradient
 from .binomial import log_binomial_coefficient, log_binomial_pmf
+from .elementary_symmetric import log_elementary_symmetric, log_elementary_symmetrics
 from .encodings import counts_to_mask, counts_to_one_hot
 from .from_mean import log_weights_from_mean
 from .gumbel_gradient import gumbel_gradient
 from .implicit_gradient import implicit_gradient
+from .latent_counts import log_evidence, posterior_log_marginals, posterior_sample
 from .log_prob import log_prob
 from .marginals import log_marginal, log_marginals
 from .mean_gradient import mean_gradient
@@ -29,6 +31,9 @@ __all__ = [
     "implicit_gradient",
     "log_binomial_coefficient",
     "log_binomial_pmf",
+    "log_elementary_symmetric",
+    "log_elementary_symmetrics",
+    "log_evidence",
     "log_marginal",
     "log_marginals",
     "log_partition",
@@ -38,6 +43,8 @@ __all__ = [
     "mean",
     "mean_gradient",
     "mode",
+    "posterior_log_marginals",
+    "posterior_sample",
     "relaxed_sample",
     "sample",
     "support_exceeds",

@@ -5,7 +5,7 @@
 
 import torch
 
-from tests.benchmarks import density, gradients, sampling, subsets
+from tests.benchmarks import chain, density, gradients, sampling, subsets
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)
-    for table in (density, sampling, subsets, gradients):
+    for table in (density, sampling, subsets, chain, gradients):
         table.run()
         print()
 

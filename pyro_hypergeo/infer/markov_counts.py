@@ -1,0 +1,183 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyro
+import torch
+from pyro.distributions import Categorical
+from pyro.ops.indexing import Vindex
+from torch import Tensor
+
+from ..distributions import FisherHypergeometric
+from ..ops.suffix import log_suffixes, log_tilted_terms
+
+
+def markov_counts(
+    name: str,
+    fisher: FisherHypergeometric,
+    *,
+    infer: dict[str, Any] | None = None,
+    obs: Tensor | None = None,
+) -> Iterator[tuple[int, Tensor]]:
+    r"""
+    Counts of a biased draw as a Markov chain over the groups, for a model's ``for`` statement.
+
+    Latent counts of a large urn cannot be enumerated as vectors. As a chain they can: its state
+    is :math:`r_i`, how many elements remain for the groups after group :math:`i`, and
+
+    .. math::
+
+        p(r_i \mid r_{i-1}) \propto \binom{m_i}{x_i} w_i^{x_i} \, [z^{r_i}]
+        \prod_{j > i} (1 + w_j z)^{m_j}, \qquad x_i = r_{i-1} - r_i, \quad r_{-1} = n .
+
+    Each state but the last, which is 0, is a sample site ``f"{name}_{i}"``: a
+    :class:`~pyro.distributions.Categorical` over :math:`0, \dots, \max n` (and at most
+    :math:`\max n / 4` values of probability 0). The loop runs in :func:`pyro.markov`, so sites
+    inside of it may use the count :math:`x_i` of the current group, and enumeration costs
+    :math:`O(G n^2)` time and memory however large the support. Without enumeration the counts are
+    exact draws, at a cost of :math:`O(G n)` each.
+
+    The chain's exact results are those of Pyro's engines: with ``infer={"enumerate": "parallel"}``
+    or :func:`~pyro.infer.config_enumerate`, ``TraceEnum_ELBO`` sums the counts out and
+    :func:`~pyro.infer.infer_discrete` draws from their posterior or finds its mode.
+
+    Under plates ``fisher`` may have a batch of different urns. In enumerated cells of probability
+    0 the counts are clamped to 0, ..., m_i, so that they are legal parameters everywhere. As in
+    any :func:`pyro.markov`, a count is for its own turn of the loop: enumerated ones of different
+    groups have no common shape. To keep them all, append them to a list, and stack what
+    :func:`~pyro.infer.infer_discrete` or a draw returns.
+
+    **References:**
+
+    [1] Obermeyer, F. et al. (2019) "Tensor variable elimination for plated factor graphs",
+        International Conference on Machine Learning.
+
+    Example::
+
+        >>> import pyro, torch
+        >>> import pyro.distributions as dist
+        >>> from pyro.infer import TraceEnum_ELBO
+        >>> from pyro_hypergeo import FisherHypergeometric, markov_counts
+        >>> seen = [1.2, 0.9, 2.1]
+        >>> def model():
+        ...     urn = FisherHypergeometric(4, group_sizes=[5, 3, 2], weights=[1.0, 2.0, 4.0])
+        ...     for i, x_i in markov_counts("x", urn, infer={"enumerate": "parallel"}):
+        ...         pyro.sample(f"y_{i}", dist.Normal(x_i, 1.0), obs=torch.tensor(seen[i]))
+        >>> TraceEnum_ELBO(max_plate_nesting=0).loss(model, lambda: None)
+        3.5913
+
+    :param str name: prefix of the names of the sites.
+    :param FisherHypergeometric fisher: the law of the counts.
+    :param dict infer: passed on to each site.
+    :param torch.Tensor obs: counts to condition on, of shape ``batch_shape + (G,)``; the sites'
+        log-probabilities then sum to ``fisher.log_prob(obs)``.
+    :return: a generator of pairs of the group's index and its count, in the dtype of the weights.
+    :raises ValueError: if ``fisher`` is not such a distribution, or ``obs`` is of another shape or,
+        with validation, not in its support.
+    """
+    # Not a generator itself: its errors would wait for the loop.
+    if not isinstance(fisher, FisherHypergeometric):
+        raise ValueError(
+            f"Expected `fisher` to be a FisherHypergeometric, but got {type(fisher).__name__}: "
+            f"{fisher}."
+        )
+    if obs is not None:
+        _check_observed(fisher, obs)
+    return _chain(name, fisher, infer, obs)
+
+
+def _chain(
+    name: str, fisher: FisherHypergeometric, infer: Any, obs: Tensor | None
+) -> Iterator[tuple[int, Tensor]]:
+    groups = fisher.event_shape[0]
+    transitions = _Transitions(fisher)
+    remaining = transitions.total
+    for i in pyro.markov(range(groups)):
+        before = remaining
+        if i == groups - 1:
+            remaining = torch.zeros_like(before)
+        else:
+            left = None if obs is None else transitions.left_by(obs, i)
+            law = Categorical(
+                logits=transitions.logits(i, before), validate_args=fisher._validate_args
+            )
+            remaining = pyro.sample(f"{name}_{i}", law, obs=left, infer=infer).long()
+        yield i, transitions.count(i, before - remaining)
+
+
+class _Transitions:
+    """Logits of what remains after a group, given what remains before it."""
+
+    def __init__(self, fisher: FisherHypergeometric) -> None:
+        known = fisher._known
+        max_size, self.largest_total = fisher._table_sizes
+        states = fisher.event_shape[0] - 1
+        # opt_einsum, by which Pyro orders sums, is as ready to multiply two matrices of a chain,
+        # O(n^3), as a vector and a matrix, unless each state has fewer values than the one before.
+        # So states have some of probability 0 more, where those are few.
+        spare = states if 4 * states <= self.largest_total else 0
+        self.widths = [self.largest_total + 1 + max(0, spare - i) for i in range(states)]
+        log_terms = log_tilted_terms(known, min(max_size, self.largest_total))
+        suffixes = log_suffixes(log_terms, self.largest_total + spare)
+        # One more entry for the counts that no group can have.
+        terms = torch.nn.functional.pad(log_terms.detach(), (0, 1), value=-torch.inf)
+        self.log_terms = terms.unbind(-2)
+        self.log_suffixes = suffixes.unbind(-2)
+        self.possible = (suffixes.detach() != -torch.inf).unbind(-2)
+        self.log_weights = known.urn.log_weights.unbind(-1)
+        self.sizes = fisher.group_sizes.long().unbind(-1)
+        self.total = fisher.total_count.long()
+        self.dtype = fisher._parameter.dtype
+
+    def logits(self, group: int, before: Tensor) -> Tensor:
+        """Of shape before.shape + (values,), where enumeration may have put dims on the left."""
+        width = self.widths[group]
+        terms, after = self.log_terms[group], self.log_suffixes[group + 1][..., :width]
+        theta = self.log_weights[group]
+        remaining = torch.arange(width, device=before.device)
+        drawn = before.unsqueeze(-1) - remaining
+        none = terms.shape[-1] - 1
+        index = torch.where((drawn < 0) | (drawn > none), none, drawn)
+        shape = torch.broadcast_shapes(terms.shape[:-1], before.shape)
+        log_terms = terms.expand(*shape, -1).gather(-1, index.expand(*shape, -1))
+        # The weights' part of the gradient is linear in the count, up to what all of a row share.
+        # So nothing is scattered in the backward pass.
+        slope = (theta - theta.detach()).unsqueeze(-1) * drawn
+        logits = log_terms + slope + after
+        # A row that no chain comes to has probability 0 already; any law will do, but for NaN.
+        possible = Vindex(self.possible[group])[..., before].unsqueeze(-1)
+        return torch.where(possible, logits, 0.0).to(self.dtype)
+
+    def count(self, group: int, drawn: Tensor) -> Tensor:
+        """Counts in the dtype of the weights, legal also in cells of probability 0."""
+        return torch.minimum(drawn.clamp(min=0), self.sizes[group]).to(self.dtype)
+
+    def left_by(self, counts: Tensor, group: int) -> Tensor:
+        """What remains after a group if these are the counts."""
+        drawn = counts[..., : group + 1].sum(-1).long()
+        return (self.total - drawn).clamp(0, self.largest_total)
+
+
+def _check_observed(fisher: FisherHypergeometric, obs: Tensor) -> None:
+    wanted = fisher.batch_shape + fisher.event_shape
+    expected = f"Expected `obs` of shape {tuple(wanted)}"
+    try:
+        broadcasts = torch.broadcast_shapes(obs.shape, wanted)[-1:] == obs.shape[-1:]
+    except RuntimeError:
+        broadcasts = False
+    if not broadcasts:
+        raise ValueError(f"{expected}, the batch shape and the groups, but got {tuple(obs.shape)}.")
+    if fisher._validate_args:
+        legal = fisher.support.check(obs)
+        if not legal.all():
+            first = tuple((~legal).nonzero()[0].tolist())
+            found = obs.expand(*legal.shape, -1)[first].tolist()
+            where = f" at batch index {first}" if first else ""
+            raise ValueError(
+                f"{expected} to be counts within the `group_sizes` that sum to the `total_count`, "
+                f"but found {found}{where}."
+            )

@@ -1,0 +1,59 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Callable
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.infer import TraceEnum_ELBO
+
+from pyro_hypergeo import FisherHypergeometric, markov_counts, ops
+from tests.benchmarks.timing import interleaved
+
+
+def chain_step(groups: int, size: int, total: int) -> Callable[[], None]:
+    """Forward and backward of TraceEnum_ELBO, counts observed under Gaussian noise."""
+    start = 0.5 * torch.randn(groups)
+    sizes = [size] * groups
+    seen = FisherHypergeometric(total, sizes, log_weights=start).sample() + torch.randn(groups)
+
+    def step() -> None:
+        log_weights = start.clone().requires_grad_()
+
+        def model() -> None:
+            urn = FisherHypergeometric(total, sizes, log_weights=log_weights)
+            for i, x_i in markov_counts("x", urn, infer={"enumerate": "parallel"}):
+                pyro.sample(f"y_{i}", dist.Normal(x_i, 1.0), obs=seen[i])
+
+        elbo = TraceEnum_ELBO(max_plate_nesting=0)
+        elbo.differentiable_loss(model, lambda: None).backward()
+
+    return step
+
+
+def evidence_step(groups: int, size: int, total: int) -> Callable[[], None]:
+    """The same evidence and gradient as a function of tensors."""
+    start = 0.5 * torch.randn(groups)
+    sizes = torch.full((groups,), float(size))
+    n = torch.tensor(float(total))
+    seen = ops.sample(start, sizes, n) + torch.randn(groups)
+    tables = dist.Normal(torch.arange(size + 1.0), 1.0).log_prob(seen.unsqueeze(-1))
+
+    def step() -> None:
+        log_weights = start.clone().requires_grad_()
+        ops.log_evidence(tables, log_weights, sizes, n).backward()
+
+    return step
+
+
+def run() -> None:
+    """Cost of summing latent counts out, forward and backward."""
+    print("latent counts summed out, forward + backward: markov_counts and ops.log_evidence")
+    for groups, size, total in [(50, 20, 100), (10, 1000, 250), (10, 1000, 500), (10, 1000, 1000)]:
+        chain, evidence = interleaved(
+            [chain_step(groups, size, total), evidence_step(groups, size, total)]
+        )
+        print(
+            f"  {groups:2d} groups of {size:4d}, n = {total:4d} {chain:9.1f} ms {evidence:9.1f} ms"
+        )
