@@ -19,7 +19,7 @@ PACKAGE = ROOT / "pyro_hypergeo"
 OPS = {"numpy", "torch", "pyro_hypergeo.ops"}
 DISTRIBUTIONS = OPS | {"pyro", "scipy", "pyro_hypergeo.distributions"}
 INFER = DISTRIBUTIONS | {"pyro_hypergeo.infer"}
-CLI = INFER | {"matplotlib", "tqdm", "pyro_hypergeo.cli", "pyro_hypergeo.datasets"}
+CLI = INFER | {"matplotlib", "tqdm", "xarray", "pyro_hypergeo.cli", "pyro_hypergeo.datasets"}
 LAYERS = {
     "ops": OPS,
     "distributions": DISTRIBUTIONS,

@@ -13,10 +13,13 @@ from typing import NoReturn
 
 from .. import datasets
 from .errors import CommandError
+from .extras import require
 from .likelihood import estimate
-from .plot import require_matplotlib, save_plot
+from .netcdf import require_arviz, save_netcdf
+from .nuts import MIN_SAMPLES, sample_posterior
+from .plot import save_plot
 from .posterior import infer_posterior
-from .report import as_json, as_text, make_report
+from .report import AnyPosterior, as_json, as_text, make_report
 from .table import Table, read_table
 
 _DESCRIPTION = """\
@@ -51,17 +54,13 @@ def _run(options: argparse.Namespace) -> None:
     if options.plot is not None:
         if options.plot.suffix.lower() != ".png":
             raise CommandError(f"--plot {options.plot}: expected a name that ends in .png")
-        require_matplotlib()
-    for option, path in (("--plot", options.plot), ("--json", options.json)):
-        if path is not None:
-            _check_writable(option, path)
-    posterior = infer_posterior(
-        table,
-        options.prior_scale,
-        reference=reference,
-        max_steps=options.steps,
-        seed=options.seed,
-    )
+        require("--plot", "matplotlib", "plot")
+    if options.netcdf is not None:
+        require_arviz()
+    for option in ("plot", "json", "netcdf"):
+        if getattr(options, option) is not None:
+            _check_writable(f"--{option}", getattr(options, option))
+    posterior = _infer(options, table, reference)
     report = make_report(table, reference, posterior, estimate(table, reference))
     print(as_text(report))
     try:
@@ -70,8 +69,31 @@ def _run(options: argparse.Namespace) -> None:
             options.json.write_text(text + "\n", encoding="utf-8")
         if options.plot is not None:
             save_plot(report, options.plot)
+        if options.netcdf is not None:
+            save_netcdf(report, posterior.draws(options.samples, options.seed), options.netcdf)
     except OSError as error:
         raise CommandError(f"{error.filename}: {error.strerror}") from None
+    if posterior.warning():
+        print(f"warning: {posterior.warning()}", file=sys.stderr)
+
+
+def _infer(options: argparse.Namespace, table: Table, reference: int) -> AnyPosterior:
+    if options.engine == "nuts":
+        return sample_posterior(
+            table,
+            options.prior_scale,
+            reference=reference,
+            samples=options.samples,
+            chains=options.chains,
+            seed=options.seed,
+        )
+    return infer_posterior(
+        table,
+        options.prior_scale,
+        reference=reference,
+        max_steps=options.steps,
+        seed=options.seed,
+    )
 
 
 def _reference(table: Table, name: str | None) -> int:
@@ -122,11 +144,31 @@ def _parser() -> argparse.ArgumentParser:
         help="the group whose weight is 1; the largest if not given",
     )
     parser.add_argument(
+        "--engine",
+        choices=["svi", "nuts"],
+        default="svi",
+        help="variational inference, fast, or Hamiltonian Monte Carlo, exact (%(default)s)",
+    )
+    parser.add_argument(
         "--steps",
         metavar="N",
         type=_positive_integer,
         default=2000,
         help="most steps of variational inference, which stops when settled (%(default)s)",
+    )
+    parser.add_argument(
+        "--samples",
+        metavar="N",
+        type=_samples,
+        default=1000,
+        help="draws of each chain of nuts after its warmup, or of svi for --netcdf (%(default)s)",
+    )
+    parser.add_argument(
+        "--chains",
+        metavar="N",
+        type=_positive_integer,
+        default=2,
+        help="chains of nuts, one after the other (%(default)s)",
     )
     parser.add_argument(
         "--seed", metavar="S", type=_seed, default=0, help="of the random numbers (%(default)s)"
@@ -142,16 +184,29 @@ def _parser() -> argparse.ArgumentParser:
         "--plot", metavar="FILE.png", type=Path, help="draw weights and intervals there"
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the numbers there")
+    parser.add_argument(
+        "--netcdf", metavar="FILE", type=Path, help="write posterior draws there, for ArviZ"
+    )
     return parser
 
 
 def _positive_integer(text: str) -> int:
+    return _integer(text, at_least=1)
+
+
+def _samples(text: str) -> int:
+    return _integer(text, at_least=MIN_SAMPLES)
+
+
+def _integer(text: str, at_least: int) -> int:
     try:
         value = int(text)
     except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got {text!r}")
+        value = at_least - 1
+    if value < at_least:
+        raise argparse.ArgumentTypeError(
+            f"expected an integer of at least {at_least}, got {text!r}"
+        )
     return value
 
 

@@ -4,24 +4,12 @@
 from __future__ import annotations
 
 import math
-from importlib.util import find_spec
 from pathlib import Path
 
-from .errors import CommandError
 from .report import Report
 
 # Wider than any table's, and still within floating point.
 _LARGEST_LOG = 300.0
-
-
-def require_matplotlib() -> None:
-    """Asks for matplotlib without importing it, so that a long run is not in vain."""
-    try:
-        found = find_spec("matplotlib") is not None
-    except ValueError:  # it stands in sys.modules as None
-        found = False
-    if not found:
-        raise CommandError('--plot needs matplotlib: pip install "pyro-hypergeo[plot]"')
 
 
 def save_plot(report: Report, path: Path) -> None:

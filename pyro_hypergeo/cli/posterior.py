@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pyro
@@ -18,14 +16,16 @@ from pyro.optim import ClippedAdam
 from torch import Tensor
 from tqdm import tqdm
 
-from ..distributions import FisherHypergeometric
+from ..ops.zero_sum import zero_sum_vector
+from .model import laplace, one_thread, weigh
 from .table import Table
 
 _WINDOW, _TOLERANCE = 100, 0.02
 # A step on a large table takes fewer particles, for a memory and time that stay bounded.
 _MIN_PARTICLES, _MAX_PARTICLES, _MAX_CELLS = 8, 32, 50_000
 _LEARNING_RATE, _FINAL_LEARNING_RATE = 0.015, 0.003
-_MAX_NEWTON_STEPS = 100
+# The 95 % point of the standard normal law.
+_Z95 = 1.6448536269514722
 
 
 class Posterior(NamedTuple):
@@ -41,6 +41,43 @@ class Posterior(NamedTuple):
         """Median and standard deviation of every log-weight less the reference's, exactly."""
         return _contrast(self.location, self.factor, reference)
 
+    @property
+    def engine(self) -> str:
+        """How `--engine` names it."""
+        return "svi"
+
+    @property
+    def diverging(self) -> None:
+        """Nothing can diverge."""
+        return None
+
+    def interval(self, reference: int) -> tuple[Tensor, Tensor]:
+        """5 % and 95 % points of every log-weight less the reference's, exactly."""
+        median, sd = self.relative_to(reference)
+        return median - _Z95 * sd, median + _Z95 * sd
+
+    def draws(self, samples: int, seed: int) -> Tensor:
+        """Independent draws of the log-weights, of shape (1, samples, G)."""
+        generator = torch.Generator().manual_seed(seed)
+        noise = self.factor.new_empty((1, samples, self.factor.shape[-1]))
+        return self.location + noise.normal_(generator=generator) @ self.factor.mT
+
+    def how(self) -> str:
+        """How the inference went, in a line."""
+        if self.settled:
+            how = f"settled after {self.steps} steps"
+        else:
+            how = f"has NOT settled after {self.steps} steps (give it more by --steps)"
+        return f"variational inference: {how}; evidence lower bound {self.elbo:.3f}"
+
+    def diagnostics(self) -> dict[str, Any]:
+        """Nothing beside what is said in words."""
+        return {}
+
+    def warning(self) -> str:
+        """Nothing: the line of :meth:`how` says whether it has settled."""
+        return ""
+
 
 def _contrast(location: Tensor, factor: Tensor, reference: int) -> tuple[Tensor, Tensor]:
     return location - location[reference], (factor - factor[reference]).norm(dim=-1)
@@ -55,15 +92,14 @@ def infer_posterior(
     moved by more than 2 % of its standard deviation and no standard deviation by more than 2 %,
     each averaged over its window.
     """
-    basis = _zero_sum_basis(len(table.groups))
 
     def model() -> None:
-        weigh(table, prior_scale, basis)
+        weigh(table, prior_scale)
 
     scope, generator = pyro.get_param_store().scope(), torch.random.fork_rng(devices=[])
-    with scope, generator, _one_thread():
+    with scope, generator, one_thread():
         torch.manual_seed(seed)
-        guide = _WhitenedNormal(model, *_laplace(table, prior_scale, basis))
+        guide = _WhitenedNormal(model, *laplace(table, prior_scale))
         decay = (_FINAL_LEARNING_RATE / _LEARNING_RATE) ** (1 / max_steps)
         svi = SVI(
             model,
@@ -71,32 +107,11 @@ def infer_posterior(
             ClippedAdam({"lr": _LEARNING_RATE, "lrd": decay}),
             Trace_ELBO(_particles(table), max_plate_nesting=1, vectorize_particles=True),
         )
-        return _run(svi, guide, basis, reference, max_steps)
-
-
-def weigh(table: Table, prior_scale: float, basis: Tensor) -> None:
-    """The Pyro model: zero-sum normal log-weights, and a biased urn for every stratum."""
-    prior = dist.Normal(basis.new_zeros(basis.shape[-1]), prior_scale).to_event(1)
-    log_weights = pyro.sample("coordinates", prior) @ basis.mT
-    with pyro.plate("strata", len(table.sizes)):
-        urns = FisherHypergeometric(table.counts.sum(-1), table.sizes, log_weights=log_weights)
-        pyro.sample("drawn", urns, obs=table.counts)
+        return _run(svi, guide, reference, max_steps)
 
 
 def _particles(table: Table) -> int:
     return max(_MIN_PARTICLES, min(_MAX_PARTICLES, _MAX_CELLS // table.sizes.numel()))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    # Threads save little on tensors this small, and where other programs run they wait for each
-    # other, ten times longer than the work takes.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class _PathNormal(dist.MultivariateNormal):
@@ -120,7 +135,7 @@ class _WhitenedNormal(AutoMultivariateNormal):
     """
 
     def __init__(self, model: Any, mode: Tensor, factor: Tensor) -> None:
-        start = init_to_value(values={"coordinates": torch.zeros_like(mode)})
+        start = init_to_value(values={"log_weights": zero_sum_vector(torch.zeros_like(mode))})
         super().__init__(model, init_loc_fn=start, init_scale=1.0)
         self.mode, self.factor = mode, factor
 
@@ -131,10 +146,8 @@ class _WhitenedNormal(AutoMultivariateNormal):
         )
 
 
-def _run(
-    svi: SVI, guide: _WhitenedNormal, basis: Tensor, reference: int, max_steps: int
-) -> Posterior:
-    trail = _Trail(basis, reference)
+def _run(svi: SVI, guide: _WhitenedNormal, reference: int, max_steps: int) -> Posterior:
+    trail = _Trail(reference)
     with tqdm(total=max_steps, desc="SVI", unit="step") as bar:
         for step in range(1, max_steps + 1):
             elbo = -svi.step()
@@ -152,8 +165,8 @@ def _run(
 class _Trail:
     """Averages of the guide over windows of steps, which are far less noisy than its last state."""
 
-    def __init__(self, basis: Tensor, reference: int) -> None:
-        self._basis, self._reference = basis, reference
+    def __init__(self, reference: int) -> None:
+        self._reference = reference
         self._states: list[tuple[Tensor, Tensor, float]] = []
 
     def add(self, location: Tensor, factor: Tensor, elbo: float) -> None:
@@ -183,46 +196,4 @@ class _Trail:
         states = self._states[start:stop]
         location = torch.stack([location for location, _, _ in states]).mean(0)
         factor = torch.stack([factor for _, factor, _ in states]).mean(0)
-        return self._basis @ location, self._basis @ factor
-
-
-def _zero_sum_basis(groups: int) -> Tensor:
-    # Helmert's contrasts: orthonormal, and orthogonal to adding a constant to every log-weight.
-    rows = torch.arange(groups, dtype=torch.float64).unsqueeze(-1)
-    k = torch.arange(1, groups, dtype=torch.float64)
-    contrasts = torch.where(rows < k, 1.0, torch.where(rows == k, -k, 0.0))
-    return contrasts / (k * (k + 1)).sqrt()
-
-
-def _laplace(table: Table, prior_scale: float, basis: Tensor) -> tuple[Tensor, Tensor]:
-    # The log-density is strictly concave, so damped Newton steps reach the only mode.
-    def log_density(z: Tensor) -> tuple[Tensor, FisherHypergeometric]:
-        total = table.counts.sum(-1)
-        urns = FisherHypergeometric(total, table.sizes, log_weights=basis @ z)
-        return urns.log_prob(table.counts).sum() - 0.5 * (z / prior_scale).square().sum(), urns
-
-    z = basis.new_zeros(basis.shape[-1])
-    value, urns = log_density(z)
-    for _ in range(_MAX_NEWTON_STEPS):
-        gradient = (table.counts - urns.mean).sum(0) @ basis - z / prior_scale**2
-        step = torch.cholesky_solve(gradient.unsqueeze(-1), _root(urns, prior_scale, basis))
-        step = step.squeeze(-1)
-        if gradient @ step < 1e-12:
-            break
-        length = 1.0
-        while length > 1e-6:
-            new_value, new_urns = log_density(z + length * step)
-            if new_value >= value:
-                break
-            length /= 2
-        else:
-            break
-        z, value, urns = z + length * step, new_value, new_urns
-    root = _root(urns, prior_scale, basis)
-    return z, torch.linalg.cholesky(torch.cholesky_inverse(root))
-
-
-def _root(urns: FisherHypergeometric, prior_scale: float, basis: Tensor) -> Tensor:
-    information = basis.mT @ urns.covariance_matrix.sum(0) @ basis
-    prior = torch.eye(len(information), dtype=basis.dtype) / prior_scale**2
-    return torch.linalg.cholesky(information + prior)
+        return zero_sum_vector(location), zero_sum_vector(factor.mT).mT

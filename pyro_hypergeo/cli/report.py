@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from .likelihood import Estimate
+from .nuts import SampledPosterior
 from .posterior import Posterior
 from .table import Table
 
-# The 95 % point of the standard normal law.
-_Z95 = 1.6448536269514722
+AnyPosterior: TypeAlias = "Posterior | SampledPosterior"
+
 _NOT_FINITE = "not finite"
 
 
@@ -33,25 +34,23 @@ class Report(NamedTuple):
     table: Table
     reference: str
     groups: list[GroupSummary]
-    posterior: Posterior
+    posterior: AnyPosterior
     estimate: Estimate
 
 
-def make_report(table: Table, reference: int, posterior: Posterior, estimate: Estimate) -> Report:
-    """Brings posterior and estimate to the reference; quantiles are those of the normal law."""
-    medians, sds = posterior.relative_to(reference)
+def make_report(
+    table: Table, reference: int, posterior: AnyPosterior, estimate: Estimate
+) -> Report:
+    """Brings posterior and estimate to the reference."""
+    columns = (*posterior.relative_to(reference), *posterior.interval(reference))
     rows = zip(
         table.groups,
-        medians.tolist(),
-        sds.tolist(),
+        *(column.tolist() for column in columns),
         estimate.log_weights,
         estimate.standard_errors,
         strict=True,
     )
-    groups = [
-        GroupSummary(name, median, sd, median - _Z95 * sd, median + _Z95 * sd, mle, se)
-        for name, median, sd, mle, se in rows
-    ]
+    groups = [GroupSummary(*row) for row in rows]
     return Report(table, table.groups[reference], groups, posterior, estimate)
 
 
@@ -60,6 +59,7 @@ def as_json(report: Report) -> dict[str, Any]:
     return {
         "groups": report.table.groups,
         "reference": report.reference,
+        "engine": report.posterior.engine,
         "mle": {
             "log_weights": {group.name: group.mle for group in report.groups},
             "se": {group.name: group.mle_se for group in report.groups},
@@ -74,7 +74,8 @@ def as_json(report: Report) -> dict[str, Any]:
                     "q95": group.q95,
                 }
                 for group in report.groups
-            }
+            },
+            **report.posterior.diagnostics(),
         },
     }
 
@@ -172,11 +173,7 @@ def _fit(report: Report) -> str:
             f"log-likelihood: {estimate.log_likelihood:.3f} at the maximum-likelihood weights, "
             f"{equal} ({gain:.3f} less)"
         ]
-    if posterior.settled:
-        how = f"settled after {posterior.steps} steps"
-    else:
-        how = f"has NOT settled after {posterior.steps} steps (give it more by --steps)"
-    lines.append(f"variational inference: {how}; evidence lower bound {posterior.elbo:.3f}")
+    lines.append(posterior.how())
     return "\n".join(lines)
 
 

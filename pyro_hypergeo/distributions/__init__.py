@@ -3,17 +3,22 @@
 
 from . import kl
 from .central import MultivariateHypergeometric
-from .constraints import hypergeometric_counts, hypergeometric_soft_counts
+from .constraints import hypergeometric_counts, hypergeometric_soft_counts, zero_sum
 from .fisher import FisherHypergeometric
 from .relaxed import RelaxedFisherHypergeometric
 from .straight_through import FisherHypergeometricStraightThrough
+from .transforms import ZeroSumTransform
+from .zero_sum_normal import ZeroSumNormal
 
 __all__ = [
     "FisherHypergeometric",
     "FisherHypergeometricStraightThrough",
     "MultivariateHypergeometric",
     "RelaxedFisherHypergeometric",
+    "ZeroSumNormal",
+    "ZeroSumTransform",
     "hypergeometric_counts",
     "hypergeometric_soft_counts",
     "kl",
+    "zero_sum",
 ]

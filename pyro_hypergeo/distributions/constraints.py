@@ -46,7 +46,33 @@ class _HypergeometricSoftCounts(_OfUrn):
         return "HypergeometricSoftCounts()"
 
 
+class _ZeroSum(Constraint):
+    """Real vectors of at least one entry that sum to zero, to the rounding of their dtype."""
+
+    event_dim = 1
+
+    def check(self, value: Tensor) -> Tensor:
+        """Whether each vector is finite and sums to zero, of the batch shape."""
+        if value.dim() < 1 or value.shape[-1] < 1:
+            raise ValueError(
+                "Expected `value` to have at least one entry in its last dimension, "
+                f"but got shape {tuple(value.shape)}."
+            )
+        exact = value.double()
+        # A vector made from coordinates carries the rounding of their sum and, where they are
+        # alike, a common rounding of entries that are sqrt(G) smaller than the coordinates.
+        rounding = 16 * torch.finfo(value.dtype).eps * value.shape[-1] ** 0.5
+        return exact.sum(-1).abs() <= rounding * exact.abs().sum(-1).clamp(max=_LARGEST)
+
+    def __repr__(self) -> str:
+        return "ZeroSum()"
+
+
+# So that an infinite sum is not within an infinite tolerance.
+_LARGEST = torch.finfo(torch.float64).max
+
 hypergeometric_counts = _HypergeometricCounts
 hypergeometric_soft_counts = _HypergeometricSoftCounts
+zero_sum = _ZeroSum()
 
-__all__ = ["hypergeometric_counts", "hypergeometric_soft_counts"]
+__all__ = ["hypergeometric_counts", "hypergeometric_soft_counts", "zero_sum"]

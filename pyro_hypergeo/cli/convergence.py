@@ -1,0 +1,31 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import torch
+from pyro.ops.stats import split_gelman_rubin
+from scipy.special import ndtri
+from scipy.stats import rankdata
+from torch import Tensor
+
+
+def rank_r_hat(draws: Tensor) -> Tensor:
+    """Rank-normalised split r_hat of draws of shape (chains, samples, quantities).
+
+    The larger of that of the ranks of the draws and that of the ranks of their distances from the
+    median, so chains of different place or width show, whatever the tails. NaN where nothing
+    moves.
+
+    [1] Vehtari, A., Gelman, A., Simpson, D., Carpenter, B. and Bürkner, P.-C. (2021)
+        "Rank-normalization, folding, and localization", Bayesian Analysis 16(2).
+    """
+    distance = (draws - draws.flatten(0, 1).quantile(0.5, 0)).abs()
+    return torch.maximum(_of_ranks(draws), _of_ranks(distance))
+
+
+def _of_ranks(draws: Tensor) -> Tensor:
+    pooled = draws.flatten(0, 1)
+    shares = (rankdata(pooled.numpy(), axis=0) - 0.375) / (len(pooled) + 0.25)
+    scores = torch.as_tensor(ndtri(shares)).reshape(draws.shape)
+    return split_gelman_rubin(scores, chain_dim=0, sample_dim=1)

@@ -1,0 +1,157 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pyro
+import torch
+from pyro.infer import MCMC, NUTS
+from pyro.infer.autoguide.initialization import init_to_value
+from pyro.ops.stats import effective_sample_size
+from torch import Tensor
+
+from ..ops.zero_sum import zero_sum_vector
+from .convergence import rank_r_hat
+from .model import laplace, one_thread, weigh
+from .table import Table
+
+#: Fewer draws in a chain have no split r_hat.
+MIN_SAMPLES = 4
+_LARGEST_R_HAT = 1.01
+_MIN_WARMUP, _ACCEPT = 200, 0.65
+# Chains that start wider than the posterior and end alike have forgotten where they started.
+_START_SPREAD = 2.0
+
+
+class SampledPosterior(NamedTuple):
+    """Draws of the log-weights by NUTS, and what tells whether they can be relied on."""
+
+    log_weights: Tensor  # (chains, samples, G), sums to 0
+    diverging: Tensor  # (chains, samples), bool
+    warmup: int
+    reference: int
+
+    @property
+    def engine(self) -> str:
+        """How `--engine` names it."""
+        return "nuts"
+
+    @property
+    def r_hat(self) -> float:
+        """The largest r_hat of what is reported; NaN if a chain has not moved."""
+        return rank_r_hat(self._reported()).max().item()
+
+    @property
+    def divergences(self) -> int:
+        """Number of draws after the warmup whose trajectory has diverged."""
+        return int(self.diverging.sum())
+
+    @property
+    def effective_samples(self) -> float:
+        """The smallest number of independent draws that what is reported is worth."""
+        return effective_sample_size(self._reported()).min().item()
+
+    def _reported(self) -> Tensor:
+        # Differences can mix worse than the log-weights themselves.
+        relative = self.log_weights - self.log_weights[..., [self.reference]]
+        others = [at for at in range(relative.shape[-1]) if at != self.reference]
+        return torch.cat([self.log_weights, relative[..., others]], -1)
+
+    def relative_to(self, reference: int) -> tuple[Tensor, Tensor]:
+        """Median and standard deviation of every log-weight less the reference's."""
+        contrasts = self._contrasts(reference)
+        return contrasts.quantile(0.5, 0), contrasts.std(0)
+
+    def interval(self, reference: int) -> tuple[Tensor, Tensor]:
+        """5 % and 95 % points of every log-weight less the reference's."""
+        contrasts = self._contrasts(reference)
+        return contrasts.quantile(0.05, 0), contrasts.quantile(0.95, 0)
+
+    def _contrasts(self, reference: int) -> Tensor:
+        return (self.log_weights - self.log_weights[..., [reference]]).flatten(0, 1)
+
+    def draws(self, samples: int, seed: int) -> Tensor:
+        """The draws there are, of shape (chains, samples, G)."""
+        return self.log_weights
+
+    def how(self) -> str:
+        """How the inference went, in a line."""
+        chains, samples, _ = self.log_weights.shape
+        return (
+            f"NUTS: {chains} {'chain' if chains == 1 else 'chains'} of {samples} draws after "
+            f"{self.warmup} of warmup, worth {self.effective_samples:.0f} independent ones at "
+            f"least; r_hat {self.r_hat:.4f}, {_divergences(self.divergences)}"
+        )
+
+    def diagnostics(self) -> dict[str, Any]:
+        """The same as numbers; null where r_hat or the effective number is not finite."""
+        chains, samples, _ = self.log_weights.shape
+        return {
+            "chains": chains,
+            "samples": samples,
+            "warmup": self.warmup,
+            "r_hat": _finite(self.r_hat),
+            "effective_samples": _finite(self.effective_samples),
+            "divergences": self.divergences,
+        }
+
+    def warning(self) -> str:
+        """Why the draws cannot be relied on; empty if they can."""
+        reasons = []
+        # Not the other way round: NaN is bad too.
+        if not self.r_hat < _LARGEST_R_HAT:
+            reasons.append(f"r_hat is {self.r_hat:.4f}, not below {_LARGEST_R_HAT}")
+        if self.divergences:
+            reasons.append(f"there are {_divergences(self.divergences)}")
+        if not reasons:
+            return ""
+        return f"NUTS has not converged: {' and '.join(reasons)}; give it more by --samples"
+
+
+def sample_posterior(
+    table: Table, prior_scale: float, *, reference: int, samples: int, chains: int, seed: int
+) -> SampledPosterior:
+    """Draws log-weights from their posterior by NUTS, one chain after the other.
+
+    The warmup is half as long as what is kept, and not shorter than 200. Chains start at random,
+    twice as far from the posterior mode as the Laplace approximation says that they should be.
+    """
+
+    def model() -> None:
+        weigh(table, prior_scale)
+
+    warmup = max(_MIN_WARMUP, samples // 2)
+    kept, diverging = [], torch.zeros(chains, samples, dtype=torch.bool)
+    scope, generator = pyro.get_param_store().scope(), torch.random.fork_rng(devices=[])
+    with scope, generator, one_thread():
+        torch.manual_seed(seed)
+        mode, factor = laplace(table, prior_scale)
+        for chain in range(chains):
+            start = zero_sum_vector(mode + _START_SPREAD * factor @ torch.randn_like(mode))
+            kernel = NUTS(
+                model,
+                full_mass=True,
+                # The posterior is log-concave, so longer steps than usual are safe, and halve
+                # the time.
+                target_accept_prob=_ACCEPT,
+                # A trace of the log-density saves a quarter of the time. Its warnings are of
+                # sizes and totals, which are constants here.
+                jit_compile=True,
+                ignore_jit_warnings=True,
+                init_strategy=init_to_value(values={"log_weights": start}),
+            )
+            mcmc = MCMC(kernel, samples, warmup)
+            mcmc.run()
+            kept.append(mcmc.get_samples()["log_weights"])
+            diverging[chain, mcmc.diagnostics()["divergences"]["chain 0"]] = True
+    return SampledPosterior(torch.stack(kept), diverging, warmup, reference)
+
+
+def _divergences(number: int) -> str:
+    return f"{number} {'divergence' if number == 1 else 'divergences'}"
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) < torch.inf else None
