@@ -10,6 +10,7 @@ from .distributions import (
 from .distributions import MultivariateHypergeometric as MultivariateHypergeometric
 from .distributions import RelaxedFisherHypergeometric as RelaxedFisherHypergeometric
 from .distributions import ZeroSumNormal as ZeroSumNormal
+from .infer import AutoHypergeometric as AutoHypergeometric
 from .infer import NoFiniteEstimateError as NoFiniteEstimateError
 from .infer import WeightsFit as WeightsFit
 from .infer import expectation as expectation

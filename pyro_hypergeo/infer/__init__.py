@@ -1,8 +1,16 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+from .auto_hypergeometric import AutoHypergeometric
 from .expectation import expectation
 from .fit import NoFiniteEstimateError, WeightsFit, fit_weights
 from .markov_counts import markov_counts
 
-__all__ = ["NoFiniteEstimateError", "WeightsFit", "expectation", "fit_weights", "markov_counts"]
+__all__ = [
+    "AutoHypergeometric",
+    "NoFiniteEstimateError",
+    "WeightsFit",
+    "expectation",
+    "fit_weights",
+    "markov_counts",
+]

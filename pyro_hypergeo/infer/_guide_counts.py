@@ -1,0 +1,105 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pyro.ops.tensor_utils import periodic_repeat
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+
+from ..distributions import FisherHypergeometric, FisherHypergeometricStraightThrough
+
+
+def counts_of(fn: Any) -> Any:
+    """The hypergeometric law inside of a site's distribution, None if there is none."""
+    while not isinstance(fn, FisherHypergeometric):
+        fn = getattr(fn, "base_dist", None)
+        if fn is None:
+            return None
+    return fn
+
+
+def repeat_to_full_size(value: Tensor, site: Any, event_dim: int) -> Tensor:
+    """A value of a site, repeated along plates of which it has a subsample only."""
+    for frame in site["cond_indep_stack"]:
+        full_size = frame.full_size or frame.size
+        if frame.vectorized and full_size != frame.size:
+            value = periodic_repeat(value, full_size, frame.dim - event_dim)
+    return value.contiguous()
+
+
+class CountsMessenger(Messenger):
+    """Draws a model's latent counts from their posterior, where the model has their urns.
+
+    Other sites take the values that the guide has drawn already, and plates the guide's subsample.
+    """
+
+    def __init__(
+        self,
+        values: dict[str, Tensor],
+        plates: dict[str, Any],
+        log_weights: dict[str, Callable[[], Tensor]],
+        estimator: str,
+        temperature: float | Tensor,
+    ) -> None:
+        super().__init__()
+        self.values = values
+        self.plates = plates
+        self.log_weights = log_weights
+        self.options: dict[str, Any] = {"estimator": estimator, "temperature": temperature}
+        self.drawn: dict[str, Tensor] = {}
+        self.reading = False
+
+    def hides(self, msg: Any) -> bool:
+        """Whether the guide's trace is not to see this site."""
+        if msg["type"] == "param":
+            return not self.reading
+        return msg["type"] != "sample" or msg["name"] not in self.log_weights
+
+    def _pyro_sample(self, msg: Any) -> None:
+        name = msg["name"]
+        if site_is_subsample(msg):
+            if name in self.plates and not msg["done"]:
+                msg["value"], msg["done"] = self.plates[name].indices, True
+        elif name in self.log_weights and not msg["is_observed"]:
+            msg["fn"] = self._posterior(name, msg["fn"])
+            msg["infer"] = {k: v for k, v in msg["infer"].items() if k != "enumerate"}
+        elif name in self.values and not msg["is_observed"]:
+            msg["value"], msg["done"] = self.values[name], True
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if msg["name"] in self.log_weights and not msg["is_observed"]:
+            self.drawn[msg["name"]] = msg["value"]
+
+    def _posterior(self, name: str, prior: Any) -> Any:
+        urn = counts_of(prior)
+        self.reading = True
+        log_weights = self.log_weights[name]()
+        self.reading = False
+        shape = urn.batch_shape + urn.event_shape
+        try:
+            fits = torch.broadcast_shapes(log_weights.shape, shape)[-len(shape) :] == shape
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f'Expected log-weights of site "{name}" of shape {tuple(shape)}, its batch shape '
+                f"and its groups, but got {tuple(log_weights.shape)}."
+            )
+        log_weights = log_weights - log_weights.mean(-1, keepdim=True)
+        # What the model cannot draw the posterior is not to draw either.
+        log_weights = torch.where(urn.log_weights == -torch.inf, -torch.inf, log_weights)
+        posterior: Any = FisherHypergeometricStraightThrough(
+            urn.total_count,
+            urn.group_sizes,
+            log_weights=log_weights,
+            validate_args=urn._validate_args,
+            **self.options,
+        )
+        extra = prior.event_dim - posterior.event_dim
+        return posterior.to_event(extra) if extra else posterior
