@@ -16,9 +16,8 @@ from pyro.infer.autoguide.utils import deep_setattr
 from pyro.nn.module import PyroModule, PyroParam
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
-from torch.distributions import constraints
 
-from ..distributions import FisherHypergeometricStraightThrough
+from ..distributions import FisherHypergeometricStraightThrough, zero_sum
 from ..ops.marginals import log_marginals_given
 from ._guide_counts import CountsMessenger, counts_of, repeat_to_full_size
 
@@ -86,6 +85,7 @@ class AutoHypergeometric(AutoGuide):
         create_plates: Callable[..., Any] | None = None,
     ) -> None:
         super().__init__(model, create_plates=create_plates)
+        self._model = _Shared(self._model)
         # Says early whether they are legal.
         FisherHypergeometricStraightThrough(
             0, [1], [1.0], estimator=estimator, temperature=temperature
@@ -121,7 +121,9 @@ class AutoHypergeometric(AutoGuide):
         self._drawn_plates = {
             name
             for name, site in seen.nodes.items()
-            if site["type"] == "sample" and site_is_subsample(site)
+            if site["type"] == "sample"
+            and site_is_subsample(site)
+            and site["fn"].subsample_size not in (None, site["fn"].size)
         }
         self._check_plates()
         if self.amortizer is None:
@@ -132,7 +134,7 @@ class AutoHypergeometric(AutoGuide):
                 start = torch.where(start == -torch.inf, 0.0, start)
                 start = repeat_to_full_size(start, nodes[name], event_dim=1)
                 start = start - start.mean(-1, keepdim=True)
-                deep_setattr(self.log_weights, name, PyroParam(start, constraints.real, 1))
+                deep_setattr(self.log_weights, name, PyroParam(start, zero_sum, 1))
         others = [name for name in nodes if name not in self._names + enumerated]
         self._others = set(others)
         self.continuous: AutoGuide | None = None
@@ -217,6 +219,13 @@ class AutoHypergeometric(AutoGuide):
         # Read inside of the site's plates, which take their subsample of it.
         return lambda: attrgetter(name)(self.log_weights)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Pyro's guides lose their model when they are copied, which this one runs.
+        model, master = self._model, self.master
+        state = {**super().__getstate__(), "_model": model, "master": None}
+        self._model, self.master = model, master
+        return state
+
     def posterior(
         self, *args: Any, **kwargs: Any
     ) -> dict[str, FisherHypergeometricStraightThrough]:
@@ -258,6 +267,13 @@ class AutoHypergeometric(AutoGuide):
                 )
             result.update(self.continuous.quantiles(quantiles, *args, **kwargs))
         return result
+
+
+class _Shared(tuple[Any, ...]):
+    """Holds the model, of which a copied guide makes no copy."""
+
+    def __deepcopy__(self, memo: Any) -> _Shared:
+        return self
 
 
 def _same(value: Tensor) -> Tensor:
