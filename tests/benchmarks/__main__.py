@@ -1,7 +1,12 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Ratios of times measured side by side in one run, on one thread: `make bench`."""
+"""Ratios of times measured side by side in one run, on one thread: `make bench`.
+
+`python -m tests.benchmarks chain density` runs two of the tables only.
+"""
+
+import sys
 
 import torch
 
@@ -13,8 +18,15 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)
-    for table in (density, sampling, subsets, chain, gradients):
-        table.run()
+    tables = {
+        "density": density,
+        "sampling": sampling,
+        "subsets": subsets,
+        "chain": chain,
+        "gradients": gradients,
+    }
+    for name in sys.argv[1:] or tables:
+        tables[name].run()
         print()
 
 

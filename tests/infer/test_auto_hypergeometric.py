@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import io
+import pickle
 from typing import Any
 
 import pyro
@@ -348,6 +349,39 @@ def test_counts_that_depend_on_other_counts() -> None:
     fit(model, guide, Trace_ELBO(num_particles=3, vectorize_particles=True), 30)
 
 
+def test_several_sites_of_one_amortizer() -> None:
+    def model(seen: Tensor) -> None:
+        first = pyro.sample("first", FisherHypergeometric(6, [5, 5], weights=[1.0, 1.0]))
+        second = pyro.sample("second", FisherHypergeometric(4, SIZES, weights=[1.0, 1.0, 1.0]))
+        pyro.sample("seen", dist.Normal(first[..., 0] - second[..., 0], 0.3), obs=seen)
+
+    network = torch.nn.Linear(1, 5).double()
+
+    def amortizer(seen: Tensor) -> dict[str, Tensor]:
+        out = network(seen.unsqueeze(-1))
+        return {"first": out[..., :2], "second": out[..., 2:]}
+
+    guide = AutoHypergeometric(model, amortizer=amortizer)
+    before = network.weight.detach().clone()
+    seen = torch.tensor(2.0)
+    loss = Trace_ELBO(num_particles=3, vectorize_particles=True).differentiable_loss(
+        model, guide, seen
+    )
+    loss.backward()
+    assert network.weight.grad is not None
+    assert network.weight.grad.abs().sum() > 0
+    assert torch.equal(network.weight, before)
+    posterior = guide.posterior(seen)
+    for name in ("first", "second"):
+        gap = posterior[name].log_weights - amortizer(seen)[name]
+        torch.testing.assert_close(gap, gap[..., :1].expand_as(gap))  # but for the gauge
+    alone = AutoHypergeometric(model, amortizer=lambda seen: torch.zeros(2))
+    with pytest.raises(
+        ValueError, match=r"for the sites \['first', 'second'\], but got one tensor"
+    ):
+        alone(seen)
+
+
 def test_zero_weights_of_the_model_stay_zero() -> None:
     def model() -> None:
         x = pyro.sample("x", FisherHypergeometric(4, SIZES, weights=[1.0, 0.0, 2.0]))
@@ -411,3 +445,29 @@ def test_helpful_errors() -> None:
         AutoHypergeometric(latent_counts, amortizer=lambda: torch.zeros(6, 2))()
     with pytest.raises(ValueError, match=r"for the sites \['x'\], but got those for \['y'\]"):
         AutoHypergeometric(latent_counts, amortizer=lambda: {"y": torch.zeros(3)})()
+
+
+def test_copies_keep_their_model() -> None:
+    with pyro.settings.context(module_local_params=True):
+        guide = AutoHypergeometric(with_weights)
+        fit(with_weights, guide, Trace_ELBO(), 3)
+        learned = guide.log_weights.x.detach().clone()
+        for copied in (copy.deepcopy(guide), pickle.loads(pickle.dumps(guide))):
+            assert torch.equal(copied.log_weights.x, learned)
+            assert copied.model is with_weights
+            fit(with_weights, copied, Trace_ELBO(), 3)
+            assert not torch.equal(copied.log_weights.x, learned)
+        assert torch.equal(guide.log_weights.x, learned)
+        fit(with_weights, guide, Trace_ELBO(), 1)
+
+
+def test_counts_in_an_event_of_the_site() -> None:
+    def model() -> None:
+        urn = FisherHypergeometric(torch.tensor(TOTALS), SIZES, weights=[1.0, 2.0, 1.0])
+        x = pyro.sample("x", urn.to_event(1))
+        pyro.sample("seen", dist.Normal(x, SCALE).to_event(2), obs=SEEN)
+
+    guide = AutoHypergeometric(model)
+    fit(model, guide, TraceMeanField_ELBO(), 200)
+    assert (guide.posterior()["x"].mean - exact_means()[0]).abs().max() < 0.2
+    assert guide.median()["x"].shape == (N, 3)

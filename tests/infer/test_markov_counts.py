@@ -318,6 +318,30 @@ def test_posterior_draws_and_modes_of_a_batch() -> None:
         assert torch.equal(row, counts[joint.argmax()])
 
 
+def test_vectors_of_counts_cannot_be_inferred_by_pyro_but_chains_can() -> None:
+    urn = FisherHypergeometric(4, [5, 3, 2], weights=[1.0, 2.0, 4.0])
+
+    def vector() -> Tensor:
+        x = pyro.sample("x", urn, infer={"enumerate": "parallel"})
+        pyro.sample("seen", dist.Normal(x[..., 0], 1.0), obs=torch.tensor(2.0))
+        return x
+
+    def chain() -> list[Tensor]:
+        counts = []
+        for i, x_i in markov_counts("x", urn, infer={"enumerate": "parallel"}):
+            if i == 0:
+                pyro.sample("seen", dist.Normal(x_i, 1.0), obs=torch.tensor(2.0))
+            counts.append(x_i)
+        return counts
+
+    with pytest.raises(ValueError, match="Invalid tensor shape"):
+        infer_discrete(vector, first_available_dim=-1, temperature=0)()
+    support = urn.enumerate_support()
+    joint = urn.log_prob(support) + dist.Normal(support[:, 0], 1.0).log_prob(torch.tensor(2.0))
+    best = torch.stack(infer_discrete(chain, first_available_dim=-1, temperature=0)())
+    assert torch.equal(best, support[joint.argmax()])
+
+
 def test_mode_of_one_urn() -> None:
     log_weights, sizes, total = URNS[0]
     for _ in range(10):
