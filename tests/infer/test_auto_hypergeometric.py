@@ -349,6 +349,18 @@ def test_counts_that_depend_on_other_counts() -> None:
     fit(model, guide, Trace_ELBO(num_particles=3, vectorize_particles=True), 30)
 
 
+def test_totals_that_depend_on_a_continuous_site() -> None:
+    def model() -> None:
+        level = pyro.sample("level", dist.Normal(5.0, 3.0))
+        total = level.detach().round().clamp(0, 10)
+        pyro.sample("x", FisherHypergeometric(total, SIZES, weights=[1.0, 2.0, 1.0]))
+
+    guide = AutoHypergeometric(model, init_scale=3.0)
+    for _ in range(10):
+        drawn = guide()
+        assert drawn["x"].sum() == drawn["level"].round().clamp(0, 10)
+
+
 def test_several_sites_of_one_amortizer() -> None:
     def model(seen: Tensor) -> None:
         first = pyro.sample("first", FisherHypergeometric(6, [5, 5], weights=[1.0, 1.0]))
