@@ -16,6 +16,7 @@ from .infer import WeightsFit as WeightsFit
 from .infer import expectation as expectation
 from .infer import fit_weights as fit_weights
 from .infer import markov_counts as markov_counts
+from .infer import sizes_from_mean as sizes_from_mean
 from .ops import counts_to_mask as counts_to_mask
 from .ops import counts_to_one_hot as counts_to_one_hot
 

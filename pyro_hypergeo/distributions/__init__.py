@@ -5,6 +5,7 @@ from . import kl
 from .central import MultivariateHypergeometric
 from .constraints import hypergeometric_counts, hypergeometric_soft_counts, zero_sum
 from .fisher import FisherHypergeometric
+from .group_count import GroupCount
 from .relaxed import RelaxedFisherHypergeometric
 from .straight_through import FisherHypergeometricStraightThrough
 from .transforms import ZeroSumTransform
@@ -13,6 +14,7 @@ from .zero_sum_normal import ZeroSumNormal
 __all__ = [
     "FisherHypergeometric",
     "FisherHypergeometricStraightThrough",
+    "GroupCount",
     "MultivariateHypergeometric",
     "RelaxedFisherHypergeometric",
     "ZeroSumNormal",

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pyro.distributions import Categorical
 from pyro.distributions.torch_distribution import TorchDistribution
 from pyro.distributions.util import broadcast_shape
 from torch import Size, Tensor
@@ -28,6 +27,7 @@ from ._parameters import (
     urn_parameters,
 )
 from .constraints import hypergeometric_counts
+from .group_count import GroupCount
 
 
 class FisherHypergeometric(TorchDistribution):
@@ -250,7 +250,7 @@ class FisherHypergeometric(TorchDistribution):
         max_size, _ = self._table_sizes
         return self._out(entropy_given(self._known, max_size, largest(self.group_sizes.sum(-1))))
 
-    def marginal(self, group: int) -> Categorical:
+    def marginal(self, group: int) -> GroupCount:
         """The law of the count of one group, over 0, ..., its largest size in the batch.
 
         Exact in the tails. Cost: O(G m_group).
@@ -265,7 +265,7 @@ class FisherHypergeometric(TorchDistribution):
             )
         max_size = largest(self.group_sizes[..., group])
         logits = self._out(log_marginal_given(self._known, group % groups, max_size))
-        return Categorical(logits=logits, validate_args=self._validate_args)
+        return GroupCount(logits=logits, validate_args=self._validate_args)
 
     @property
     def support_size(self) -> int:

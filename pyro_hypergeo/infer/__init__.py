@@ -5,6 +5,7 @@ from .auto_hypergeometric import AutoHypergeometric
 from .expectation import expectation
 from .fit import NoFiniteEstimateError, WeightsFit, fit_weights
 from .markov_counts import markov_counts
+from .sizes import sizes_from_mean
 
 __all__ = [
     "AutoHypergeometric",
@@ -13,4 +14,5 @@ __all__ = [
     "expectation",
     "fit_weights",
     "markov_counts",
+    "sizes_from_mean",
 ]

@@ -1,0 +1,66 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyro_hypergeo import FisherHypergeometric, sizes_from_mean
+
+
+@st.composite
+def urns(draw: Any) -> tuple[list[int], list[float], int]:
+    groups = draw(st.integers(2, 6))
+    sizes = draw(st.lists(st.integers(1, 40), min_size=groups, max_size=groups))
+    log_weights = draw(st.lists(st.floats(-2, 2), min_size=groups, max_size=groups))
+    total = draw(st.integers(1, sum(sizes) - 1))
+    return sizes, torch.tensor(log_weights).exp().tolist(), total
+
+
+@given(urn=urns())
+def test_exact_means_tell_the_sizes(urn: tuple[list[int], list[float], int]) -> None:
+    sizes, weights, total = urn
+    mean = FisherHypergeometric(total, sizes, weights).mean
+    found = sizes_from_mean(mean, weights, sum(sizes))
+    assert found.dtype == torch.int64
+    again = FisherHypergeometric(total, found, weights).mean
+    # Two urns may have the same means to rounding where nearly all or nearly none are drawn.
+    if not torch.equal(found, torch.tensor(sizes)):
+        assert (again - mean).abs().max() < 1e-4
+
+
+def test_of_other_means_the_nearest() -> None:
+    weights, mean, elements = [1.0, 2.0, 4.0], torch.tensor([1.3, 2.4, 2.3]), 14
+    found = sizes_from_mean(mean, weights, elements)
+    assert found.sum() == elements
+
+    def distance(sizes: Any) -> float:
+        return float((FisherHypergeometric(6, sizes, weights).mean - mean).square().sum())
+
+    every = [
+        (distance((a, b, elements - a - b)), (a, b, elements - a - b))
+        for a in range(2, elements)
+        for b in range(3, elements - a - 2)
+    ]
+    assert tuple(found.tolist()) == min(every)[1]
+
+
+@pytest.mark.parametrize(
+    ("mean", "weights", "elements", "match"),
+    [
+        ([1.0, 2.0], [1.0], 5, r"same shape \(G,\), but got \(2,\) and \(1,\)"),
+        ([[1.0, 2.0]], [[1.0, 1.0]], 5, r"same shape \(G,\)"),
+        ([-1.0, 2.0], [1.0, 1.0], 5, r"`mean` .* not negative, but found -1"),
+        ([1.0, 2.0], [1.0, 0.0], 5, r"`weights` .* positive, but found 0"),
+        ([1.0, 2.0], [1.0, float("inf")], 5, r"`weights` .* positive, but found inf"),
+        ([1.0, 2.0], [1.0, 1.0], 3, r"less than `number_of_elements`, 3, but its sum is 3"),
+        ([0.0, 0.0], [1.0, 1.0], 3, r"more than 0"),
+        ([0.4, 0.5, 0.6, 0.5], [1.0] * 4, 3, r"at least 4, .* but got 3"),
+    ],
+)
+def test_bad_arguments(mean: Any, weights: Any, elements: int, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        sizes_from_mean(mean, weights, elements)
