@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..distributions import FisherHypergeometric
 from ..infer import NoFiniteEstimateError, fit_weights
+from ..infer.laws import urns_of
 from .table import Table
 
 
@@ -20,13 +20,13 @@ class Estimate(NamedTuple):
     why_not: str  # empty where all estimates are finite
 
 
-def estimate(table: Table, reference: int) -> Estimate:
+def estimate(table: Table, reference: int, law: str = "fisher") -> Estimate:
     """The maximum-likelihood estimate as far as it is finite, and why it is not where it is not."""
     try:
-        fit = fit_weights(table.sizes, table.counts, reference=reference)
+        fit = fit_weights(table.sizes, table.counts, reference=reference, law=law)
     except NoFiniteEstimateError as error:
         (comparable,) = (part for part in error.groups if reference in part)
-        return _partial(table, reference, comparable)
+        return _partial(table, reference, law, comparable)
     return Estimate(
         fit.log_weights.tolist(),
         fit.standard_errors.tolist(),
@@ -36,7 +36,7 @@ def estimate(table: Table, reference: int) -> Estimate:
     )
 
 
-def _partial(table: Table, reference: int, comparable: list[int]) -> Estimate:
+def _partial(table: Table, reference: int, law: str, comparable: list[int]) -> Estimate:
     # As the other groups' weights go to their limits, what these groups share out between them
     # no longer depends on those weights: the limit of the estimate is the estimate from them alone.
     log_weights: list[float | None] = [None] * len(table.groups)
@@ -47,6 +47,7 @@ def _partial(table: Table, reference: int, comparable: list[int]) -> Estimate:
             table.sizes[:, comparable],
             table.counts[:, comparable],
             reference=comparable.index(reference),
+            law=law,
         )
         for at, group in enumerate(comparable):
             log_weights[group] = part.log_weights[at].item()
@@ -56,7 +57,7 @@ def _partial(table: Table, reference: int, comparable: list[int]) -> Estimate:
         for group in range(len(table.groups))
         if group not in comparable
     ]
-    return Estimate(log_weights, errors, None, _equal(table), "; ".join(dict.fromkeys(reasons)))
+    return Estimate(log_weights, errors, None, _equal(table, law), "; ".join(dict.fromkeys(reasons)))
 
 
 def _reason(table: Table, group: int, reference: int) -> str:
@@ -79,8 +80,7 @@ def _one_sided(table: Table, group: int) -> str:
     return ""
 
 
-def _equal(table: Table) -> float:
-    urns = FisherHypergeometric(
-        table.counts.sum(-1), table.sizes, log_weights=table.sizes.new_zeros(len(table.groups))
-    )
+def _equal(table: Table, law: str) -> float:
+    theta = table.sizes.new_zeros(len(table.groups))
+    urns = urns_of(law, theta, table.sizes, table.counts)
     return urns.log_prob(table.counts).sum().item()

@@ -27,7 +27,7 @@ How much does an element of each group count when some are drawn?
 
 Learns the weights of groups from how many elements of each were drawn, without replacement, out
 of one urn or of several (strata) with the same weights, by Bayesian inference and by maximum
-likelihood under Fisher's noncentral hypergeometric distribution.
+likelihood under Fisher's or Wallenius' noncentral hypergeometric distribution.
 """
 
 _EPILOG = """\
@@ -61,7 +61,13 @@ def _run(options: argparse.Namespace) -> None:
         if getattr(options, option) is not None:
             _check_writable(f"--{option}", getattr(options, option))
     posterior = _infer(options, table, reference)
-    report = make_report(table, reference, posterior, estimate(table, reference))
+    report = make_report(
+        table,
+        reference,
+        posterior,
+        estimate(table, reference, options.law),
+        options.law,
+    )
     print(as_text(report))
     try:
         if options.json is not None:
@@ -86,6 +92,7 @@ def _infer(options: argparse.Namespace, table: Table, reference: int) -> AnyPost
             samples=options.samples,
             chains=options.chains,
             seed=options.seed,
+            law=options.law,
         )
     return infer_posterior(
         table,
@@ -93,6 +100,7 @@ def _infer(options: argparse.Namespace, table: Table, reference: int) -> AnyPost
         reference=reference,
         max_steps=options.steps,
         seed=options.seed,
+        law=options.law,
     )
 
 
@@ -142,6 +150,12 @@ def _parser() -> argparse.ArgumentParser:
         "--reference",
         metavar="GROUP",
         help="the group whose weight is 1; the largest if not given",
+    )
+    parser.add_argument(
+        "--law",
+        choices=["fisher", "wallenius"],
+        default="fisher",
+        help="each element is taken or left, or one is taken after the other (%(default)s)",
     )
     parser.add_argument(
         "--engine",

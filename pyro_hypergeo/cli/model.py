@@ -10,19 +10,20 @@ import pyro
 import torch
 from torch import Tensor
 
-from ..distributions import FisherHypergeometric, ZeroSumNormal
+from ..distributions import ZeroSumNormal
+from ..infer.laws import log_likelihood, urns_of
 from ..ops.zero_sum import zero_sum_vector
 from .table import Table
 
 _MAX_NEWTON_STEPS = 100
 
 
-def weigh(table: Table, prior_scale: float) -> None:
+def weigh(table: Table, prior_scale: float, law: str = "fisher") -> None:
     """The Pyro model: zero-sum normal log-weights, and a biased urn for every stratum."""
     prior = ZeroSumNormal(table.sizes.new_full((), prior_scale), len(table.groups))
     log_weights = pyro.sample("log_weights", prior)
     with pyro.plate("strata", len(table.sizes)):
-        urns = FisherHypergeometric(table.counts.sum(-1), table.sizes, log_weights=log_weights)
+        urns = urns_of(law, log_weights, table.sizes, table.counts)
         pyro.sample("drawn", urns, obs=table.counts)
 
 
@@ -39,7 +40,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def laplace(table: Table, prior_scale: float) -> tuple[Tensor, Tensor]:
+def laplace(table: Table, prior_scale: float, law: str = "fisher") -> tuple[Tensor, Tensor]:
     """Mode of the posterior, and factor of its Laplace approximation's covariance matrix.
 
     Both in the coordinates of :func:`~pyro_hypergeo.ops.zero_sum.zero_sum_vector`.
@@ -48,33 +49,28 @@ def laplace(table: Table, prior_scale: float) -> tuple[Tensor, Tensor]:
     basis = zero_sum_vector(torch.eye(len(table.groups) - 1, dtype=table.sizes.dtype)).mT
 
     # The log-density is strictly concave, so damped Newton steps reach the only mode.
-    def log_density(z: Tensor) -> tuple[Tensor, FisherHypergeometric]:
-        total = table.counts.sum(-1)
-        urns = FisherHypergeometric(total, table.sizes, log_weights=basis @ z)
-        return urns.log_prob(table.counts).sum() - 0.5 * (z / prior_scale).square().sum(), urns
+    def log_density(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        known = log_likelihood(law, basis @ z, table.sizes, table.counts)
+        prior = torch.eye(len(z), dtype=basis.dtype) / prior_scale**2
+        return (
+            known.value - 0.5 * (z / prior_scale).square().sum(),
+            known.gradient @ basis - z / prior_scale**2,
+            torch.linalg.cholesky(basis.mT @ known.information @ basis + prior),
+        )
 
     z = basis.new_zeros(basis.shape[-1])
-    value, urns = log_density(z)
+    value, gradient, root = log_density(z)
     for _ in range(_MAX_NEWTON_STEPS):
-        gradient = (table.counts - urns.mean).sum(0) @ basis - z / prior_scale**2
-        step = torch.cholesky_solve(gradient.unsqueeze(-1), _root(urns, prior_scale, basis))
-        step = step.squeeze(-1)
+        step = torch.cholesky_solve(gradient.unsqueeze(-1), root).squeeze(-1)
         if gradient @ step < 1e-12:
             break
         length = 1.0
         while length > 1e-6:
-            new_value, new_urns = log_density(z + length * step)
+            new_value, new_gradient, new_root = log_density(z + length * step)
             if new_value >= value:
                 break
             length /= 2
         else:
             break
-        z, value, urns = z + length * step, new_value, new_urns
-    root = _root(urns, prior_scale, basis)
+        z, value, gradient, root = z + length * step, new_value, new_gradient, new_root
     return z, torch.linalg.cholesky(torch.cholesky_inverse(root))
-
-
-def _root(urns: FisherHypergeometric, prior_scale: float, basis: Tensor) -> Tensor:
-    information = basis.mT @ urns.covariance_matrix.sum(0) @ basis
-    prior = torch.eye(len(information), dtype=basis.dtype) / prior_scale**2
-    return torch.linalg.cholesky(information + prior)

@@ -10,7 +10,7 @@ import pyro
 import torch
 from torch import Tensor
 
-from ..distributions import FisherHypergeometric
+from ..infer.laws import urns_of
 from .extras import require
 from .report import Report
 from .table import Table
@@ -55,7 +55,7 @@ def _groups(report: Report, draws: Tensor) -> dict[str, dict[str, tuple[list[str
             "log_weights": ([*draw, "group"], draws),
             "relative_log_weights": ([*draw, "group"], relative),
         },
-        "log_likelihood": {"drawn": ([*draw, "stratum"], _log_likelihood(table, draws))},
+        "log_likelihood": {"drawn": ([*draw, "stratum"], _log_likelihood(report, draws))},
         "observed_data": {"drawn": (cell, table.counts)},
         "constant_data": {"size": (cell, table.sizes)},
     }
@@ -64,11 +64,11 @@ def _groups(report: Report, draws: Tensor) -> dict[str, dict[str, tuple[list[str
     return groups
 
 
-def _log_likelihood(table: Table, draws: Tensor) -> Tensor:
+def _log_likelihood(report: Report, draws: Tensor) -> Tensor:
+    table = report.table
     rows = draws.flatten(0, 1).unsqueeze(-2).split(max(1, _CELLS // table.sizes.numel()))
-    total = table.counts.sum(-1)
     parts = [
-        FisherHypergeometric(total, table.sizes, log_weights=row).log_prob(table.counts)
+        urns_of(report.law, row, table.sizes, table.counts).log_prob(table.counts)
         for row in rows
     ]
     return torch.cat(parts).unflatten(0, draws.shape[:2])

@@ -111,7 +111,14 @@ class SampledPosterior(NamedTuple):
 
 
 def sample_posterior(
-    table: Table, prior_scale: float, *, reference: int, samples: int, chains: int, seed: int
+    table: Table,
+    prior_scale: float,
+    *,
+    reference: int,
+    samples: int,
+    chains: int,
+    seed: int,
+    law: str = "fisher",
 ) -> SampledPosterior:
     """Draws log-weights from their posterior by NUTS, one chain after the other.
 
@@ -120,14 +127,14 @@ def sample_posterior(
     """
 
     def model() -> None:
-        weigh(table, prior_scale)
+        weigh(table, prior_scale, law)
 
     warmup = max(_MIN_WARMUP, samples // 2)
     kept, diverging = [], torch.zeros(chains, samples, dtype=torch.bool)
     scope, generator = pyro.get_param_store().scope(), torch.random.fork_rng(devices=[])
     with scope, generator, one_thread():
         torch.manual_seed(seed)
-        mode, factor = laplace(table, prior_scale)
+        mode, factor = laplace(table, prior_scale, law)
         for chain in range(chains):
             start = zero_sum_vector(mode + _START_SPREAD * factor @ torch.randn_like(mode))
             kernel = NUTS(

@@ -84,7 +84,13 @@ def _contrast(location: Tensor, factor: Tensor, reference: int) -> tuple[Tensor,
 
 
 def infer_posterior(
-    table: Table, prior_scale: float, *, reference: int, max_steps: int, seed: int
+    table: Table,
+    prior_scale: float,
+    *,
+    reference: int,
+    max_steps: int,
+    seed: int,
+    law: str = "fisher",
 ) -> Posterior:
     """Learns the posterior of the log-weights by stochastic variational inference.
 
@@ -94,12 +100,12 @@ def infer_posterior(
     """
 
     def model() -> None:
-        weigh(table, prior_scale)
+        weigh(table, prior_scale, law)
 
     scope, generator = pyro.get_param_store().scope(), torch.random.fork_rng(devices=[])
     with scope, generator, one_thread():
         torch.manual_seed(seed)
-        guide = _WhitenedNormal(model, *laplace(table, prior_scale))
+        guide = _WhitenedNormal(model, *laplace(table, prior_scale, law))
         decay = (_FINAL_LEARNING_RATE / _LEARNING_RATE) ** (1 / max_steps)
         svi = SVI(
             model,

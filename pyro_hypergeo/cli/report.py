@@ -14,6 +14,10 @@ from .table import Table
 AnyPosterior: TypeAlias = "Posterior | SampledPosterior"
 
 _NOT_FINITE = "not finite"
+_LAW = {
+    "fisher": "Law: Fisher's, each element taken or left, the total known afterwards",
+    "wallenius": "Law: Wallenius', one element taken after the other",
+}
 
 
 class GroupSummary(NamedTuple):
@@ -36,10 +40,15 @@ class Report(NamedTuple):
     groups: list[GroupSummary]
     posterior: AnyPosterior
     estimate: Estimate
+    law: str
 
 
 def make_report(
-    table: Table, reference: int, posterior: AnyPosterior, estimate: Estimate
+    table: Table,
+    reference: int,
+    posterior: AnyPosterior,
+    estimate: Estimate,
+    law: str = "fisher",
 ) -> Report:
     """Brings posterior and estimate to the reference."""
     columns = (*posterior.relative_to(reference), *posterior.interval(reference))
@@ -51,7 +60,7 @@ def make_report(
         strict=True,
     )
     groups = [GroupSummary(*row) for row in rows]
-    return Report(table, table.groups[reference], groups, posterior, estimate)
+    return Report(table, table.groups[reference], groups, posterior, estimate, law)
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -59,6 +68,7 @@ def as_json(report: Report) -> dict[str, Any]:
     return {
         "groups": report.table.groups,
         "reference": report.reference,
+        "law": report.law,
         "engine": report.posterior.engine,
         "mle": {
             "log_weights": {group.name: group.mle for group in report.groups},
@@ -93,6 +103,7 @@ def _head(report: Report) -> str:
         f"{table.name}: {len(table.groups)} groups in {strata} "
         f"{'stratum' if strata == 1 else 'strata'}, {elements:.0f} elements, "
         f"{table.counts.sum():.0f} of them drawn\n"
+        f"{_LAW[report.law]}\n"
         f"Weights are relative to the reference group {reference}, whose weight is 1."
     )
 

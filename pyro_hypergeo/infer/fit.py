@@ -11,7 +11,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from ..distributions import FisherHypergeometric
+from .laws import LAWS, log_likelihood
 
 _MAX_STEPS, _LONGEST = 100, 5.0
 # Newton's decrement g H^-1 g is twice the log-likelihood still to gain.
@@ -27,6 +27,7 @@ class WeightsFit(NamedTuple):
     log_likelihood: Tensor  # scalar, at the fit
     log_likelihood_equal: Tensor  # scalar, at equal weights
     iterations: int
+    law: str = "fisher"
 
 
 class NoFiniteEstimateError(ValueError):
@@ -46,6 +47,7 @@ def fit_weights(
     counts: Tensor | Sequence[Any],
     *,
     reference: int | None = None,
+    law: str = "fisher",
 ) -> WeightsFit:
     r"""
     Maximum-likelihood weights of groups from how many of each were drawn.
@@ -55,10 +57,10 @@ def fit_weights(
 
     .. math::
 
-        p(x) \propto \prod_i \binom{m_i}{x_i} e^{\theta_i x_i}, \qquad \sum_i x_i = n .
+        p(x) \propto \prod_i \binom{m_i}{x_i} e^{\theta_i x_i}, \qquad \sum_i x_i = n ,
 
-    The log-likelihood is concave; Newton's method with the exact covariance takes a handful of
-    steps of cost O(strata G^2 + G^3).
+    or under Wallenius' law. Under both the log-likelihood is concave; Newton's method with its
+    exact second derivative takes a handful of steps of cost O(strata G^2 + G^3).
 
     Example::
 
@@ -72,10 +74,14 @@ def fit_weights(
     :param counts: drawn counts, of the same shape.
     :param int reference: index of the group whose log-weight is 0; if not given, the log-weights
         have mean 0.
+    :param str law: ``"fisher"`` (each element is taken or left) or ``"wallenius"`` (one is taken
+        after the other).
     :return: a :class:`WeightsFit`.
-    :raises ValueError: if a count is negative, not an integer, or larger than its group.
+    :raises ValueError: if ``law`` is another, or a count is negative, not an integer, or larger than its group.
     :raises NoFiniteEstimateError: if weights can grow without end; it says which groups'.
     """
+    if law not in LAWS:
+        raise ValueError(f"Expected `law` to be one of {sorted(LAWS)}, but got {law!r}.")
     sizes, drawn = _as_strata("group_sizes", group_sizes), _as_strata("counts", counts)
     if sizes.shape != drawn.shape:
         raise ValueError(
@@ -95,8 +101,8 @@ def fit_weights(
             f"Expected `reference` between {-groups} and {groups - 1}, but got {reference}."
         )
     _check_finite(sizes, drawn)
-    theta, information, iterations = _newton(sizes, drawn)
-    return _report(theta, information, iterations, sizes, drawn, reference)
+    theta, information, iterations = _newton(law, sizes, drawn)
+    return _report(law, theta, information, iterations, sizes, drawn, reference)
 
 
 def _as_strata(name: str, values: Tensor | Sequence[Any]) -> Tensor:
@@ -118,23 +124,17 @@ def _as_strata(name: str, values: Tensor | Sequence[Any]) -> Tensor:
     return table
 
 
-def _urns(theta: Tensor, sizes: Tensor, drawn: Tensor) -> FisherHypergeometric:
-    return FisherHypergeometric(drawn.sum(-1), sizes, log_weights=theta, validate_args=False)
-
-
-def _newton(sizes: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, int]:
+def _newton(law: str, sizes: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, int]:
     # Pooled log-odds are the answer if the strata are alike and large, and never far.
     left = (sizes - drawn).sum(0)
     theta = torch.log((drawn.sum(0) + 0.5) / (left + 0.5))
     for iteration in range(1, _MAX_STEPS + 1):
-        urns = _urns(theta, sizes, drawn)
-        gradient = (drawn - urns.mean).sum(0)
-        information = urns.covariance_matrix.sum(0)
+        _, gradient, information = log_likelihood(law, theta, sizes, drawn)
         step = _solve(information, gradient)
         decrement = gradient @ step
         theta = theta + step * (_LONGEST / step.abs().max()).clamp(max=1)
         if decrement <= _CONVERGED * information.diagonal().sum().clamp(min=1):
-            return theta, _urns(theta, sizes, drawn).covariance_matrix.sum(0), iteration
+            return theta, log_likelihood(law, theta, sizes, drawn).information, iteration
     raise RuntimeError(f"Newton's method has not converged in {_MAX_STEPS} steps.")
 
 
@@ -145,6 +145,7 @@ def _solve(information: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _report(
+    law: str,
     theta: Tensor,
     information: Tensor,
     iterations: int,
@@ -170,9 +171,10 @@ def _report(
         contrast @ theta,
         covariance,
         variance.sqrt(),
-        _urns(theta, sizes, drawn).log_prob(drawn).sum(),
-        _urns(torch.zeros_like(theta), sizes, drawn).log_prob(drawn).sum(),
+        log_likelihood(law, theta, sizes, drawn).value,
+        log_likelihood(law, torch.zeros_like(theta), sizes, drawn).value,
         iterations,
+        law,
     )
 
 

@@ -4,33 +4,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..distributions import FisherHypergeometric
+from .laws import LAWS
 
 Means = Callable[[Tensor], Tensor]
 
 # Corrections settle in two or three; searches end because each step comes closer.
-_CORRECTIONS = 6
+_CORRECTIONS, _HALVINGS = 6, 60
 
 
 def sizes_from_mean(
     mean: Tensor | Sequence[Any],
     weights: Tensor | Sequence[Any],
     number_of_elements: int,
+    *,
+    law: str = "fisher",
 ) -> Tensor:
     r"""
     The sizes of the groups, from how many of each are drawn on average and what they weigh.
 
-    Of all integer sizes :math:`m` with :math:`\sum_i m_i = N` near the solution of the
-    approximation
+    Of all integer sizes :math:`m` with :math:`\sum_i m_i = N` near the solution of one of the
+    approximations
 
     .. math::
 
-        \frac{\mu_i}{m_i - \mu_i} = r w_i ,
+        \frac{\mu_i}{m_i - \mu_i} = r w_i \quad \text{(Fisher)}, \qquad
+        \Bigl(1 - \frac{\mu_i}{m_i}\Bigr)^{1 / w_i} = r \quad \text{(Wallenius)},
 
     corrected by the exact means, the one whose exact mean counts are nearest to the given ones.
     No exchange of one element between two groups brings the means nearer. Cost: O(G^3) for a
@@ -46,17 +50,21 @@ def sizes_from_mean(
     :param mean: mean counts, of shape ``(G,)``; their sum, rounded, is the number of draws.
     :param weights: positive weights, of shape ``(G,)``; only their ratios matter.
     :param int number_of_elements: :math:`N`, of all groups together.
+    :param str law: ``"fisher"`` or ``"wallenius"``.
     :return: the sizes, integers of shape ``(G,)``.
     :raises ValueError: if the means are negative or sum to ``number_of_elements`` or more, or a
         weight is not positive.
     """
+    if law not in LAWS:
+        raise ValueError(f"Expected `law` to be one of {sorted(LAWS)}, but got {law!r}.")
     means, theta = _checked(mean, weights, number_of_elements)
     total = means.sum().round()
 
     def exact(sizes: Tensor) -> Tensor:
-        return FisherHypergeometric(total, sizes, log_weights=theta, validate_args=False).mean
+        return LAWS[law](total, sizes, log_weights=theta, validate_args=False).mean
 
-    sizes = _corrected(means, theta.exp(), number_of_elements, exact)
+    approximate = partial(_APPROXIMATE[law], weights=theta.exp(), elements=number_of_elements)
+    sizes = _corrected(means, approximate, number_of_elements, exact)
     return _nearest(means, sizes, exact).long()
 
 
@@ -90,19 +98,33 @@ def _checked(mean: Any, weights: Any, elements: int) -> tuple[Tensor, Tensor]:
     return means, given.log()
 
 
-def _approximate(means: Tensor, weights: Tensor, elements: int) -> Tensor:
+def _fisher(means: Tensor, weights: Tensor, elements: int) -> Tensor:
     # sum_i m_i = N fixes the common factor r.
     left = means / weights
     return means + left * (elements - means.sum()) / left.sum()
 
 
-def _corrected(means: Tensor, weights: Tensor, elements: int, exact: Means) -> Tensor:
-    sizes = _whole(_approximate(means, weights, elements), means, elements)
-    best = sizes
+def _wallenius(means: Tensor, weights: Tensor, elements: int) -> Tensor:
+    # With r = exp(-t) the sizes fall as t grows; halving finds where they sum to N.
+    weights = weights / weights.max()
+    low, high = means.new_tensor(-60.0), means.new_tensor(60.0)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        few = (means / -torch.expm1(-weights * middle.exp())).sum() < elements
+        low, high = torch.where(few, low, middle), torch.where(few, middle, high)
+    return means / -torch.expm1(-weights * low.exp())
+
+
+_APPROXIMATE = {"fisher": _fisher, "wallenius": _wallenius}
+
+
+def _corrected(means: Tensor, approximate: Means, elements: int, exact: Means) -> Tensor:
+    start = approximate(means)
+    sizes = best = _whole(start, means, elements)
     for _ in range(_CORRECTIONS):
         # What these sizes' exact means would make the approximation answer is its error.
-        error = _approximate(exact(sizes), weights, elements) - sizes
-        sizes = _whole(_approximate(means, weights, elements) - error, means, elements)
+        error = approximate(exact(sizes)) - sizes
+        sizes = _whole(start - error, means, elements)
         if _distance(means, sizes, exact) < _distance(means, best, exact):
             best = sizes
     return best
