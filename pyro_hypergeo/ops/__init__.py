@@ -18,6 +18,11 @@ from .relaxed import relaxed_sample
 from .sampling import sample
 from .suffix import log_suffix_partitions
 from .support import enumerate_counts, support_exceeds, support_size
+from .wallenius import wallenius_log_prob
+from .wallenius_gradient import wallenius_affine_gradient, wallenius_mean_gradient
+from .wallenius_mode import wallenius_mode
+from .wallenius_moments import wallenius_covariance, wallenius_mean
+from .wallenius_sampling import wallenius_sample
 from .windows import entropy
 
 __all__ = [
@@ -50,4 +55,11 @@ __all__ = [
     "support_exceeds",
     "support_size",
     "variance",
+    "wallenius_affine_gradient",
+    "wallenius_covariance",
+    "wallenius_log_prob",
+    "wallenius_mean",
+    "wallenius_mean_gradient",
+    "wallenius_mode",
+    "wallenius_sample",
 ]

@@ -75,9 +75,15 @@ def race_nodes(race: Race) -> Nodes:
         fine = (newton >= low) & (newton <= high) & ((gap.abs() < 0.5 * last) | (gap.abs() < 0.2))
         z, last = torch.where(fine, newton, 0.5 * (low + high)), gap.abs()
 
-    length = torch.exp(z).unsqueeze(-1)
+    return gauss_nodes(peak, torch.exp(z))
+
+
+def gauss_nodes(peak: Tensor, lengths: Tensor) -> Nodes:
+    """The rule for integrals from peak - lengths[..., 0] to peak + lengths[..., 1]."""
+    length = lengths.unsqueeze(-1)
     position, weight = (torch.as_tensor(a).to(peak) for a in _HALF)
-    offset = sign.unsqueeze(-1) * length * (0.5 + 0.5 * position)
+    sign = torch.tensor([[-1.0], [1.0]], dtype=peak.dtype, device=peak.device)
+    offset = sign * length * (0.5 + 0.5 * position)
     log_length = torch.log(length * (0.5 * weight))
     return Nodes(peak, offset.flatten(-2), log_length.flatten(-2))
 

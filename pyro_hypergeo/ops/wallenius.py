@@ -20,6 +20,10 @@ from ._race import (
 from ._urn import Urn, make_urn
 from .binomial import log_binomial_pmf
 
+# A group that is drawn wholly may be heavier than the rest by more than a float can tell; what it
+# has left weighs nothing.
+_LARGEST = 600.0
+
 
 def wallenius_log_prob(
     value: Tensor,
@@ -85,7 +89,10 @@ def wallenius_log_prob_given(value: Tensor, urn: Urn) -> Tensor:
 
 
 def _race(x: Tensor, theta: Tensor, sizes: Tensor) -> Race:
-    return Race(x, theta, torch.logsumexp(theta + torch.log(sizes - x), -1))
+    left = sizes - x
+    top = theta.detach().masked_fill(left <= 0, -torch.inf).amax(-1, keepdim=True)
+    scaled = torch.exp((theta - top).clamp(max=_LARGEST))
+    return Race(x, theta, (top + torch.log((left * scaled).sum(-1, keepdim=True))).squeeze(-1))
 
 
 class _LogProb(torch.autograd.Function):
@@ -145,10 +152,10 @@ def _slopes(
     late = (weight * torch.expm1(race.log_rest.unsqueeze(-1) + v)).sum(-1, keepdim=True)
     log_y = theta.unsqueeze(-1) + v.unsqueeze(-2)
     hazard = (scaled_hazard(log_y) @ weight.unsqueeze(-1)).squeeze(-1)
-    log_rest = race.log_rest.unsqueeze(-1)
-    by_theta = x * hazard - (sizes - x) * torch.exp(theta - log_rest) * late
+    each = torch.exp((theta - race.log_rest.unsqueeze(-1)).clamp(max=_LARGEST)) * late
+    by_theta = x * hazard - (sizes - x) * each
     if not in_x:
         return None, by_theta
     rung = (log_rung(log_y) @ weight.unsqueeze(-1)).squeeze(-1)
     choice = torch.digamma(sizes - x + 1) - torch.digamma(x + 1)
-    return choice + rung + torch.exp(theta - log_rest) * late, by_theta
+    return choice + rung + each, by_theta
