@@ -9,6 +9,10 @@ from .distributions import (
 )
 from .distributions import MultivariateHypergeometric as MultivariateHypergeometric
 from .distributions import RelaxedFisherHypergeometric as RelaxedFisherHypergeometric
+from .distributions import WalleniusHypergeometric as WalleniusHypergeometric
+from .distributions import (
+    WalleniusHypergeometricStraightThrough as WalleniusHypergeometricStraightThrough,
+)
 from .distributions import ZeroSumNormal as ZeroSumNormal
 from .infer import AutoHypergeometric as AutoHypergeometric
 from .infer import NoFiniteEstimateError as NoFiniteEstimateError

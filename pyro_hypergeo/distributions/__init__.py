@@ -8,6 +8,8 @@ from .fisher import FisherHypergeometric
 from .relaxed import RelaxedFisherHypergeometric
 from .straight_through import FisherHypergeometricStraightThrough
 from .transforms import ZeroSumTransform
+from .wallenius import WalleniusHypergeometric
+from .wallenius_straight_through import WalleniusHypergeometricStraightThrough
 from .zero_sum_normal import ZeroSumNormal
 
 __all__ = [
@@ -15,6 +17,8 @@ __all__ = [
     "FisherHypergeometricStraightThrough",
     "MultivariateHypergeometric",
     "RelaxedFisherHypergeometric",
+    "WalleniusHypergeometric",
+    "WalleniusHypergeometricStraightThrough",
     "ZeroSumNormal",
     "ZeroSumTransform",
     "hypergeometric_counts",

@@ -132,7 +132,8 @@ def _cut(theta: Tensor, inside: Tensor, wanted: Tensor, log_width: Tensor) -> Te
     log_wanted = torch.log(wanted - 0.5)
     # The number that has rung is concave in the time, so its slope at the start gives a bound.
     cut = log_wanted - torch.logsumexp(log_inside + theta, -1)
-    latest = log_width - 0.1
+    # Late rings are rarer, so the last of them are at least this far from the end on average.
+    latest = log_width - 0.25 / inside.sum(-1)
     for _ in range(_CUT_STEPS):
         log_y = theta + cut.unsqueeze(-1)
         log_rungs = log_inside + log_rung(log_y)
