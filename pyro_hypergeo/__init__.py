@@ -9,10 +9,16 @@ from .distributions import (
 )
 from .distributions import MultivariateHypergeometric as MultivariateHypergeometric
 from .distributions import RelaxedFisherHypergeometric as RelaxedFisherHypergeometric
+from .distributions import WalleniusHypergeometric as WalleniusHypergeometric
+from .distributions import (
+    WalleniusHypergeometricStraightThrough as WalleniusHypergeometricStraightThrough,
+)
 from .distributions import ZeroSumNormal as ZeroSumNormal
 from .infer import AutoHypergeometric as AutoHypergeometric
+from .infer import LawComparison as LawComparison
 from .infer import NoFiniteEstimateError as NoFiniteEstimateError
 from .infer import WeightsFit as WeightsFit
+from .infer import compare_laws as compare_laws
 from .infer import expectation as expectation
 from .infer import fit_weights as fit_weights
 from .infer import markov_counts as markov_counts

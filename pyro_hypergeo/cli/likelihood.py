@@ -57,7 +57,9 @@ def _partial(table: Table, reference: int, law: str, comparable: list[int]) -> E
         for group in range(len(table.groups))
         if group not in comparable
     ]
-    return Estimate(log_weights, errors, None, _equal(table, law), "; ".join(dict.fromkeys(reasons)))
+    return Estimate(
+        log_weights, errors, None, _equal(table, law), "; ".join(dict.fromkeys(reasons))
+    )
 
 
 def _reason(table: Table, group: int, reference: int) -> str:

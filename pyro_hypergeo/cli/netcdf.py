@@ -68,8 +68,7 @@ def _log_likelihood(report: Report, draws: Tensor) -> Tensor:
     table = report.table
     rows = draws.flatten(0, 1).unsqueeze(-2).split(max(1, _CELLS // table.sizes.numel()))
     parts = [
-        urns_of(report.law, row, table.sizes, table.counts).log_prob(table.counts)
-        for row in rows
+        urns_of(report.law, row, table.sizes, table.counts).log_prob(table.counts) for row in rows
     ]
     return torch.cat(parts).unflatten(0, draws.shape[:2])
 

@@ -9,6 +9,8 @@ from .group_count import GroupCount
 from .relaxed import RelaxedFisherHypergeometric
 from .straight_through import FisherHypergeometricStraightThrough
 from .transforms import ZeroSumTransform
+from .wallenius import WalleniusHypergeometric
+from .wallenius_straight_through import WalleniusHypergeometricStraightThrough
 from .zero_sum_normal import ZeroSumNormal
 
 __all__ = [
@@ -17,6 +19,8 @@ __all__ = [
     "GroupCount",
     "MultivariateHypergeometric",
     "RelaxedFisherHypergeometric",
+    "WalleniusHypergeometric",
+    "WalleniusHypergeometricStraightThrough",
     "ZeroSumNormal",
     "ZeroSumTransform",
     "hypergeometric_counts",

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from .auto_hypergeometric import AutoHypergeometric
+from .compare import LawComparison, compare_laws
 from .expectation import expectation
 from .fit import NoFiniteEstimateError, WeightsFit, fit_weights
 from .markov_counts import markov_counts
@@ -9,8 +10,10 @@ from .sizes import sizes_from_mean
 
 __all__ = [
     "AutoHypergeometric",
+    "LawComparison",
     "NoFiniteEstimateError",
     "WeightsFit",
+    "compare_laws",
     "expectation",
     "fit_weights",
     "markov_counts",

@@ -77,7 +77,8 @@ def fit_weights(
     :param str law: ``"fisher"`` (each element is taken or left) or ``"wallenius"`` (one is taken
         after the other).
     :return: a :class:`WeightsFit`.
-    :raises ValueError: if ``law`` is another, or a count is negative, not an integer, or larger than its group.
+    :raises ValueError: if ``law`` is another, or a count is negative, not an integer, or larger
+        than its group.
     :raises NoFiniteEstimateError: if weights can grow without end; it says which groups'.
     """
     if law not in LAWS:

@@ -29,14 +29,18 @@ class LogLikelihood(NamedTuple):
 
 
 def log_likelihood(law: str, theta: Tensor, group_sizes: Tensor, counts: Tensor) -> LogLikelihood:
-    """Concave in the log-weights under either law.
+    r"""Log-likelihood of log-weights, which is concave in them under either law.
 
-    For Fisher's it is that of an exponential family. For Wallenius', substitute
-    :math:`s = \\log u + \\log D` in the integral: its integrand is
-    :math:`e^{s - e^s} \\prod_i (1 - \\exp(-e^{s + \\theta_i - \\log D}))^{x_i}`, and as
-    :math:`\\theta_i - \\log D` is concave and :math:`\\log(1 - \\exp(-e^y))` concave and increasing,
-    it is log-concave in :math:`s` and :math:`\\theta` together, hence its integral in
-    :math:`\\theta` (Prekopa's theorem).
+    Fisher's is an exponential family. For Wallenius', substitute :math:`s = \log u + \log D` in the
+    integral. Its integrand is then
+
+    .. math::
+
+        e^{s - e^s} \prod_i \bigl(1 - \exp(-e^{s + \theta_i - \log D})\bigr)^{x_i} ,
+
+    and :math:`\theta_i - \log D` is concave in :math:`\theta`, :math:`\log(1 - \exp(-e^y))`
+    concave and increasing in :math:`y`. So it is log-concave in :math:`s` and :math:`\theta`
+    together, and hence its integral over :math:`s` in :math:`\theta` (Prekopa's theorem).
     """
     if law == "fisher":
         urns = urns_of(law, theta, group_sizes, counts)

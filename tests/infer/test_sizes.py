@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyro_hypergeo import FisherHypergeometric, sizes_from_mean
+from pyro_hypergeo import FisherHypergeometric, WalleniusHypergeometric, sizes_from_mean
 
 
 @st.composite
@@ -30,6 +30,27 @@ def test_exact_means_tell_the_sizes(urn: tuple[list[int], list[float], int]) -> 
     # Two urns may have the same means to rounding where nearly all or nearly none are drawn.
     if not torch.equal(found, torch.tensor(sizes)):
         assert (again - mean).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("sizes", "weights", "total"),
+    [
+        ([10, 12], [2.0, 1.0], 8),
+        ([5, 3, 20], [1.0, 30.0, 0.1], 12),
+        ([40, 1, 7, 22], [1.0, 2.0, 0.5, 3.0], 69),
+        ([300, 4000], [1.0, 5.0], 2000),
+    ],
+)
+def test_under_wallenius_law(sizes: list[int], weights: list[float], total: int) -> None:
+    mean = WalleniusHypergeometric(total, sizes, weights).mean
+    assert sizes_from_mean(mean, weights, sum(sizes), law="wallenius").tolist() == sizes
+    if total == 12:  # where the laws differ enough
+        assert sizes_from_mean(mean, weights, sum(sizes)).tolist() != sizes
+
+
+def test_laws_have_names() -> None:
+    with pytest.raises(ValueError, match=r"one of \['fisher', 'wallenius'\], but got 'chesson'"):
+        sizes_from_mean([1.0, 1.0], [1.0, 2.0], 6, law="chesson")
 
 
 def test_of_other_means_the_nearest() -> None:

@@ -1,0 +1,118 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Size, Tensor
+
+from ..ops._carry import carry
+from ..ops._static import inside_transform
+from ..ops.wallenius_gradient import affine_movement_of
+from ._parameters import Numbers
+from .wallenius import WalleniusHypergeometric
+
+_ESTIMATORS = ("affine", "mean")
+
+
+class WalleniusHypergeometricStraightThrough(WalleniusHypergeometric):
+    r"""
+    :class:`WalleniusHypergeometric` whose draws carry a gradient to the weights.
+
+    The value of a draw is exact: integer counts of the very law. Its derivative in the log-weights
+    is that of an estimator, so that :math:`\nabla E[f(x)]` is had by backpropagation through
+    :math:`f`, with little bias and with less noise than the score-function estimator. Both keep
+    the sum of the counts and respect that only ratios of weights matter.
+
+    ===============  =======================================================  ===================
+    ``estimator``    the counts move                                          exact for
+    ===============  =======================================================  ===================
+    ``"affine"``     by the affine map that takes their mean and covariances  quadratic functions
+                     along
+    ``"mean"``       as their mean does                                       linear functions
+    ===============  =======================================================  ===================
+
+    It never enumerates, since Pyro would weigh values that are both enumerated and
+    reparameterised wrongly: use :class:`WalleniusHypergeometric` for that.
+
+    Example::
+
+        >>> import torch
+        >>> from pyro_hypergeo import WalleniusHypergeometricStraightThrough
+        >>> log_weights = torch.zeros(3, requires_grad=True)
+        >>> race = WalleniusHypergeometricStraightThrough(4, [5, 3, 2], log_weights=log_weights)
+        >>> x = race.rsample((100,))
+        >>> loss = (x - torch.tensor([2.0, 1.0, 1.0])).square().sum(-1).mean()
+        >>> loss.backward()
+        >>> log_weights.grad.isfinite().all()
+        tensor(True)
+
+    :param total_count: number of elements drawn, :math:`n`; of the batch shape.
+    :type total_count: int or torch.Tensor
+    :param group_sizes: number of elements in each group, :math:`m`; of shape
+        ``batch_shape + (G,)``.
+    :type group_sizes: list of int or torch.Tensor
+    :param weights: as for :class:`WalleniusHypergeometric`.
+    :param log_weights: as for :class:`WalleniusHypergeometric`.
+    :param str estimator: ``"affine"`` or ``"mean"``.
+    :raises ValueError: if an argument is outside of what is said here, or shapes do not broadcast.
+    """
+
+    has_rsample = True
+    has_enumerate_support = False
+
+    def __init__(
+        self,
+        total_count: Numbers,
+        group_sizes: Numbers,
+        weights: Numbers | None = None,
+        *,
+        log_weights: Numbers | None = None,
+        estimator: str = "affine",
+        validate_args: bool | None = None,
+    ) -> None:
+        if estimator not in _ESTIMATORS:
+            names = ", ".join(map(repr, _ESTIMATORS))
+            raise ValueError(f"Expected `estimator` to be one of {names}, but got {estimator!r}.")
+        self.estimator = estimator
+        super().__init__(
+            total_count, group_sizes, weights, log_weights=log_weights, validate_args=validate_args
+        )
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        """The same law with a larger batch shape; what was computed already is carried over."""
+        new = self._get_checked_instance(WalleniusHypergeometricStraightThrough, _instance)
+        new.estimator = self.estimator
+        return super().expand(batch_shape, _instance=new)
+
+    def rsample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008
+        """Exact draws with gradients, of shape ``sample_shape + batch_shape + (G,)``."""
+        counts = self.sample(sample_shape)
+        wanted = self._parameter.requires_grad or inside_transform()
+        if not (wanted and counts.numel()):
+            return counts
+        if self.estimator == "mean":
+            return carry(counts, self._mean)
+        return carry(counts, affine_movement_of(counts, self._mean, self._covariance))
+
+    def entropy(self) -> Tensor:
+        """Entropy in nats, as that of :class:`WalleniusHypergeometric`."""
+        return _exact(self).entropy()
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        """
+        :raises NotImplementedError: always; :class:`WalleniusHypergeometric` enumerates.
+        """
+        raise NotImplementedError(
+            "WalleniusHypergeometricStraightThrough does not enumerate, since values that also "
+            "carry a gradient would be weighed wrongly. WalleniusHypergeometric is the same law "
+            "and does."
+        )
+
+
+def _exact(law: WalleniusHypergeometricStraightThrough) -> WalleniusHypergeometric:
+    given: dict[str, Any] = {law._given: law._parameter}
+    result = WalleniusHypergeometric(law.total_count, law.group_sizes, validate_args=False, **given)
+    result.max_enumeration = law.max_enumeration
+    return result

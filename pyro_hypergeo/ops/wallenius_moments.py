@@ -1,0 +1,213 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ._cumulants import Derivatives, find_tilt
+from ._nodes import Tilted, lattice_nodes, log_lattice_prob, tilted_groups
+from ._race import Nodes, gauss_nodes, log_rung_odds
+from ._urn import Urn, make_urn
+from .binomial import log1p_exp
+
+# Halvings of a bracket of hundreds, to far below the width of the density.
+_CENTRE_STEPS = 50
+# Halvings, in logarithms, of a bracket of lengths: the ends of the rule to within 2 %.
+_END_STEPS = 10
+_SHORTEST, _LEFT, _RIGHT = 1e-4, 40.0, 5.0
+# What is left out beyond the ends is exp(-_FALL) of the whole.
+_FALL = 34.0
+# Beyond it nothing of a group is left in any float.
+_LONGEST_TIME = 500.0
+
+
+class Snapshots(NamedTuple):
+    """The counts when the next element rings, at nodes of its time u, (..., U).
+
+    Until u the groups have rung as independent binomials. Given their sum n they follow Fisher's
+    law with odds e^(w_i u) - 1, and the next ring comes at the rate D(x) = sum_i w_i (m_i - x_i).
+    """
+
+    log_mass: Tensor  # (..., U): log of Pr[S_u = n] times the node's length in log u
+    rates: Tensor  # (..., U, G): w_i u
+    groups: Tilted  # (..., U, G)
+    derivatives: Derivatives
+
+    @property
+    def rest(self) -> Tensor:
+        """What is expected to be left of each group."""
+        groups = self.groups
+        return groups.sizes * groups.q - groups.variance * self.derivatives.first
+
+
+def wallenius_mean(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
+    r"""Mean counts under Wallenius' law, shape ``(..., G)``.
+
+    With :math:`T` the time at which element :math:`n + 1` rings, the law is a mixture over
+    :math:`T = u` of Fisher's laws with odds :math:`e^{w_i u} - 1`, each tilted by
+    :math:`D(x)`. The mixture is integrated by 128 Gauss-Legendre nodes, the moments at each node
+    are exact. The absolute error is below 1e-10 :math:`n` for weights over 12 orders of magnitude.
+    Arguments as for :func:`log_partition`. Differentiable in the log-weights. Cost: O(G) for each
+    node.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import wallenius_mean
+    >>> wallenius_mean(torch.tensor([3.0, 1.0]).log(), torch.tensor([1.0, 1.0]), torch.tensor(1.0))
+    tensor([0.7500, 0.2500])
+    """
+    urn = make_urn(log_weights, group_sizes, total_count)
+    return wallenius_mean64(urn, snapshots(urn)).to(log_weights.dtype)
+
+
+def wallenius_covariance(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
+    """Covariances under Wallenius' law, shape ``(..., G, G)``; as :func:`wallenius_mean`.
+
+    Cost: O(G^2) for each node.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import wallenius_covariance
+    >>> log_weights = torch.tensor([3.0, 1.0]).log()
+    >>> wallenius_covariance(log_weights, torch.tensor([1.0, 1.0]), torch.tensor(1.0))
+    tensor([[ 0.1875, -0.1875],
+            [-0.1875,  0.1875]])
+    """
+    urn = make_urn(log_weights, group_sizes, total_count)
+    return wallenius_covariance64(urn, snapshots(urn)).to(log_weights.dtype)
+
+
+def wallenius_mean64(urn: Urn, at: Snapshots) -> Tensor:
+    """The mean in float64."""
+    weight = _weights(at).unsqueeze(-1)
+    result = (weight * (at.groups.sizes * at.groups.p + _tilted_shift(at))).sum(-2)
+    return torch.where(urn.interior.unsqueeze(-1), result, urn.edge)
+
+
+def wallenius_covariance64(urn: Urn, at: Snapshots) -> Tensor:
+    """The covariance matrix in float64."""
+    # Centred at the tilted means a, X = x - a: with complex averages over the lattice nodes t,
+    # under which the groups are independent binomials of means b(t), variances v(t) and third
+    # cumulants k(t), E[X_i X_j D] needs their joint moments up to the third.
+    groups, b = at.groups, at.derivatives
+    p, q, variance = groups.p.unsqueeze(-1), groups.q.unsqueeze(-1), groups.variance.unsqueeze(-1)
+    skew, pq = q - p, p * q
+    slope = torch.complex(b.real, b.imag)  # (..., U, G, T)
+    lattice = torch.complex(b.weight_real, b.weight_imag).unsqueeze(-2)  # (..., U, 1, T)
+    rates = at.rates.unsqueeze(-1)
+    first = variance * slope
+    second = variance * (1 + slope * (skew - pq * slope))
+    third = slope * (skew.square() - 2 * pq + pq * slope * (2 * pq * slope - 3 * skew))
+    by_rate = (rates * first).sum(-2, keepdim=True)
+    gone = (rates.squeeze(-1) * groups.sizes * groups.q).sum(-1)[..., None, None]
+
+    rest = (at.rates * at.rest).sum(-1)
+    weight = _weights(at)
+    scaled = lattice * (weight / rest)[..., None, None]
+    # Sums over the nodes u and t at once.
+    pairs = _gram((gone - by_rate) * scaled * first - scaled * rates * second, first)
+    crossed = _gram(scaled * first, rates * second)
+    own = groups.variance * b.own
+    skewed = (lattice * third).real.sum(-1) + skew.squeeze(-1)
+    diagonal = gone.squeeze(-1) * own - (lattice * by_rate * second).real.sum(-1)
+    diagonal = diagonal - at.rates * groups.variance * skewed
+    diagonal = ((weight / rest).unsqueeze(-1) * diagonal).sum(-2)
+
+    mean = wallenius_mean64(urn, at).unsqueeze(-2)
+    away = groups.sizes * groups.p - mean
+    shift = weight.unsqueeze(-1) * _tilted_shift(at)
+    moved = shift.mT @ away
+    result = pairs - crossed + torch.diag_embed(diagonal) + moved + moved.mT
+    result = result + (weight.unsqueeze(-1) * away).mT @ away
+    return torch.where(urn.interior[..., None, None], result, 0.0)
+
+
+def snapshots(urn: Urn) -> Snapshots:
+    """The snapshots at the nodes of a rule for the time of ring n + 1; the nodes are constants."""
+    sizes = urn.sizes
+    theta = urn.log_weights
+    theta = theta - theta.detach().masked_fill(sizes <= 0, -torch.inf).amax(-1, keepdim=True)
+    with torch.no_grad():
+        nodes = _time_nodes(theta, sizes, urn.total)
+    times = nodes.peak.unsqueeze(-1) + nodes.offset
+    at = snapshots_at(theta, sizes, urn.total, times)
+    return at._replace(log_mass=at.log_mass + nodes.log_length)
+
+
+def _weights(at: Snapshots) -> Tensor:
+    """Of the nodes in the mixture; they sum to 1 without being told to, but for rounding."""
+    return torch.softmax(at.log_mass + torch.log((at.rates * at.rest).sum(-1)), -1)
+
+
+def _tilted_shift(at: Snapshots) -> Tensor:
+    """E[X D] / E[D], with X the counts less the tilted means."""
+    groups, b, rates = at.groups, at.derivatives, at.rates.unsqueeze(-1)
+    first = groups.variance * b.first
+    rest = (at.rates * at.rest).sum(-1, keepdim=True)
+    return first - b.covariance_product(rates).squeeze(-1) / rest
+
+
+def _gram(a: Tensor, b: Tensor) -> Tensor:
+    """Re sum_{u, t} a_i b_j of (..., U, G, T)."""
+    a, b = (x.movedim(-3, -2).flatten(-2) for x in (a, b))
+    return (a @ b.mT).real
+
+
+def snapshots_at(theta: Tensor, sizes: Tensor, total: Tensor, times: Tensor) -> Snapshots:
+    """The snapshots at given log-times, (..., U)."""
+    log_rates = (theta.unsqueeze(-2) + times.unsqueeze(-1)).clamp(max=_LOG_LONGEST_TIME)
+    odds = log_rung_odds(log_rates)
+    sizes, total = sizes.unsqueeze(-2).expand(odds.shape), total.unsqueeze(-1).expand(times.shape)
+    tilt = find_tilt(make_urn(odds.detach(), sizes, total))
+    groups = tilted_groups(odds, sizes, tilt)
+    lattice = lattice_nodes(groups, total)
+    # From Pr[S = n] under the tilt to that without.
+    shift = tilt.unsqueeze(-1)
+    near = shift.abs() < 1
+    close = torch.log1p(torch.sigmoid(odds) * torch.expm1(torch.where(near, shift, 0.0)))
+    change = torch.where(near, close, log1p_exp(odds + shift) - log1p_exp(odds))
+    change = (sizes * change).sum(-1) - total * tilt
+    log_mass = log_lattice_prob(lattice) + change
+    return Snapshots(log_mass, torch.exp(log_rates), groups, Derivatives(groups, lattice))
+
+
+_LOG_LONGEST_TIME = float(torch.tensor(_LONGEST_TIME).log())
+
+
+def _time_nodes(theta: Tensor, sizes: Tensor, total: Tensor) -> Nodes:
+    centre = _centre(theta, sizes, total)
+    top = _log_density(theta, sizes, total, centre.unsqueeze(-1))
+    sign = torch.tensor([-1.0, 1.0], dtype=theta.dtype, device=theta.device)
+    longest = torch.tensor([_LEFT, _RIGHT], dtype=theta.dtype, device=theta.device)
+    high = torch.log(longest).expand(*centre.shape, 2)
+    low = torch.log(torch.full_like(high, _SHORTEST))
+    for _ in range(_END_STEPS):
+        middle = 0.5 * (low + high)
+        times = centre.unsqueeze(-1) + sign * torch.exp(middle)
+        beyond = _log_density(theta, sizes, total, times) < top - _FALL
+        low, high = torch.where(beyond, low, middle), torch.where(beyond, middle, high)
+    return gauss_nodes(centre, torch.exp(high))
+
+
+def _log_density(theta: Tensor, sizes: Tensor, total: Tensor, times: Tensor) -> Tensor:
+    at = snapshots_at(theta, sizes, total, times)
+    return at.log_mass + torch.log((at.rates * at.rest).sum(-1))
+
+
+def _centre(theta: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
+    """log u at which half an element more than n is expected to have rung."""
+    everything = sizes.sum(-1)
+    wanted = torch.minimum(total + 0.5, everything - 0.5)
+    absent = sizes <= 0
+    low = torch.log(wanted) - torch.log((sizes * torch.exp(theta)).sum(-1))
+    lightest = theta.masked_fill(absent, torch.inf).amin(-1)
+    high = torch.log(-torch.log1p(-wanted / everything)) - lightest
+    for _ in range(_CENTRE_STEPS):
+        middle = 0.5 * (low + high)
+        log_y = theta + middle.unsqueeze(-1)
+        rung = (sizes * -torch.expm1(-torch.exp(log_y))).sum(-1)
+        low = torch.where(rung < wanted, middle, low)
+        high = torch.where(rung < wanted, high, middle)
+    return 0.5 * (low + high)
