@@ -22,6 +22,7 @@ from pyro.infer import (
     TraceEnum_ELBO,
     TraceGraph_ELBO,
     TraceMeanField_ELBO,
+    config_enumerate,
 )
 from pyro.infer.autoguide import AutoDelta, AutoGuideList, AutoMultivariateNormal, AutoNormal
 from torch import Tensor
@@ -161,6 +162,22 @@ def test_engines(model: Any, elbo: Any) -> None:
     assert log_weights.shape == (N, 3)
     assert zero_sum.check(log_weights).all()
     assert (log_weights.detach().std(0) > 0.01).all()
+
+
+def test_counts_marked_for_enumeration_are_drawn_all_the_same() -> None:
+    @config_enumerate
+    def model() -> None:
+        x = pyro.sample("x", FisherHypergeometric(4, SIZES, weights=[1.0, 2.0, 1.0]))
+        pyro.sample("coin", dist.Bernoulli(0.5))
+        pyro.sample("seen", dist.Normal(x, SCALE).to_event(1), obs=SEEN[0])
+
+    guide = AutoHypergeometric(model)
+    elbo = TraceEnum_ELBO(max_plate_nesting=0, num_particles=2000, vectorize_particles=True)
+    loss = elbo.loss(model, guide)
+    assert guide()["x"].sum() == 4
+    mean_field = TraceMeanField_ELBO(num_particles=2000, vectorize_particles=True)
+    hidden = poutine.block(model, hide=["coin"])
+    assert loss == pytest.approx(mean_field.loss(hidden, guide), rel=0.05)
 
 
 def test_loss_is_the_closed_form() -> None:
