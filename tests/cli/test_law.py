@@ -80,8 +80,8 @@ def test_nuts_and_netcdf(tmp_path: Path) -> None:
     file.write_text("group,size,drawn\na,10,4\nb,15,5\n")
     saved = tmp_path / "draws.nc"
     report = run(
-        tmp_path, str(file), "--law", "wallenius", "--engine", "nuts", "--samples", "50", "--chains", "1",
-        "--netcdf", str(saved),
+        tmp_path, str(file), "--law", "wallenius", "--engine", "nuts",
+        "--samples", "50", "--chains", "1", "--netcdf", str(saved),
     )  # fmt: skip
     assert report["law"] == "wallenius"
     with xarray.open_datatree(saved, engine="h5netcdf") as tree:
