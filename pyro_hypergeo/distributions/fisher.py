@@ -81,8 +81,8 @@ class FisherHypergeometric(UrnLaw):
 
     _derived = ("_known",)
     _without_enumeration = (
-        "`log_prob`, `mean`, `marginal` and `entropy` need no enumeration, and `markov_counts` sums "
-        "latent counts out group by group."
+        "`log_prob`, `mean`, `marginal` and `entropy` need no enumeration, and `markov_counts` "
+        "sums latent counts out group by group."
     )
 
     @lazy_property

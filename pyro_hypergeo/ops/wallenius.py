@@ -142,8 +142,9 @@ def _slopes(
     peak: Tensor,
     offset: Tensor,
     log_length: Tensor,
+    *,
     in_x: bool,
-) -> tuple[Tensor | None, Tensor]:
+) -> tuple[Any, Tensor]:
     # In plain tensor operations, so that autograd supplies the higher derivatives.
     race, nodes = _race(x, theta, sizes), Nodes(peak, offset, log_length)
     weight = torch.softmax(nodes.log_length - race_fall(race, nodes.peak, nodes.offset), -1)

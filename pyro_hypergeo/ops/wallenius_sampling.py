@@ -20,7 +20,10 @@ _LONGEST_STEP = 3.0
 
 
 def wallenius_sample(
-    log_weights: Tensor, group_sizes: Tensor, total_count: Tensor, sample_shape: Size = Size()
+    log_weights: Tensor,
+    group_sizes: Tensor,
+    total_count: Tensor,
+    sample_shape: Size = Size(),  # noqa: B008
 ) -> Tensor:
     r"""Exact draws from Wallenius' law, shape ``sample_shape + (..., G)``.
 
