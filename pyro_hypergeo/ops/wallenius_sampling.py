@@ -89,8 +89,8 @@ def _by_clocks(
     log_rate = torch.where(
         exists, theta.gather(-1, group.clamp(max=ends.shape[-1] - 1)), -torch.inf
     )
-    clock = torch.empty(sample_shape + log_rate.shape, dtype=theta.dtype, device=theta.device)
-    order = (torch.log(clock.exponential_()) - log_rate).argsort(-1)
+    clock = torch.empty_like(log_rate.expand(sample_shape + log_rate.shape)).exponential_()
+    order = (torch.log(clock) - log_rate).argsort(-1)
     # By rank and not by time, so that n are drawn even if two rings are equal to rounding.
     first = (element < total.unsqueeze(-1)).to(theta.dtype)
     drawn = torch.zeros_like(clock).scatter(-1, order, first.expand(order.shape)).cumsum(-1)

@@ -188,9 +188,7 @@ def test_batched_log_prob_is_that_of_each_element(example: Example) -> None:
     sizes, totals, weights = example.arrays()
     for index in example.indices:
         cls = WalleniusHypergeometric if example.is_wallenius else FisherHypergeometric
-        one = cls(
-            int(totals[index]), sizes[index].tolist(), weights=weights[index].tolist()
-        )
+        one = cls(int(totals[index]), sizes[index].tolist(), weights=weights[index].tolist())
         close(d.log_prob(data)[index], one.log_prob(data[index]), 1e-13)
 
 
