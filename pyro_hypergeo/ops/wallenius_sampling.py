@@ -83,7 +83,8 @@ def _by_clocks(
 ) -> Tensor:
     ends = sizes.cumsum(-1)
     element = torch.arange(max_total, dtype=ends.dtype, device=ends.device)
-    element = element.expand(*ends.shape[:-1], max_total).contiguous()
+    # Not expanded but added, so that vmap has a contiguous tensor too.
+    element = element + torch.zeros_like(ends[..., :1])
     group = torch.searchsorted(ends.contiguous(), element, right=True)
     exists = group < ends.shape[-1]
     log_rate = torch.where(

@@ -148,14 +148,16 @@ def test_svi_under_a_plate(estimator: str) -> None:
             x = pyro.sample("x", prior)
             pyro.sample("y", dist.Normal(x, 0.5).to_event(1), obs=data)
 
+    start = torch.tensor([-1.0, 1.0, 0.0])  # far from the data
+
     def guide(data: Tensor) -> None:
-        log_weights = pyro.param("log_weights", lambda: torch.zeros(len(data), 3))
+        log_weights = pyro.param("log_weights", lambda: start.expand(len(data), 3).clone())
         with pyro.plate("bags", len(data)):
             pyro.sample("x", make(log_weights, estimator=estimator))
 
-    svi = SVI(model, guide, pyro.optim.Adam({"lr": 0.1}), Trace_ELBO())
+    svi = SVI(model, guide, pyro.optim.Adam({"lr": 0.2}), Trace_ELBO())
     losses = [svi.step(data) for _ in range(40)]
-    assert sum(losses[-15:]) < sum(losses[:15])
+    assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
 
 
 @every

@@ -263,18 +263,3 @@ def test_trace():
     given = COUNTS, log_weights, sizes, total
     torch.testing.assert_close(traced(*given), wallenius_log_prob(*given))
     assert traced(COUNTS + 9, log_weights, sizes, total) == -math.inf
-
-
-# torch.compile instantiates torch.autograd.Function, which torch deprecates.
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
-def test_compile():
-    log_weights, sizes, total = PLAIN.tensors
-    compiled = torch.compile(wallenius_log_prob, fullgraph=True, backend="eager")
-    same = log_weights.clone().requires_grad_()
-    log_weights.requires_grad_()
-    value, expected = (
-        f(COUNTS, t, sizes, total) for f, t in ((compiled, log_weights), (wallenius_log_prob, same))
-    )
-    torch.testing.assert_close(value, expected)
-    (gradient,) = torch.autograd.grad(value, log_weights)
-    torch.testing.assert_close(gradient, torch.autograd.grad(expected, same)[0])
