@@ -17,6 +17,7 @@ from pyro_hypergeo.ops import (
     wallenius_mode,
 )
 from pyro_hypergeo.ops._urn import make_urn
+from pyro_hypergeo.ops.wallenius_mode import climb
 from pyro_hypergeo.ops.wallenius_moments import snapshots
 from tests.ops.fixture import PLAIN, WIDE, Urn, urns
 from tests.ops.test_wallenius import exact_law
@@ -147,6 +148,14 @@ def test_equal_weights():
     theta = torch.full((3,), 2.0)
     for ours, theirs in ((wallenius_mean, ops.mean), (wallenius_covariance, ops.covariance)):
         torch.testing.assert_close(ours(theta, sizes, total), theirs(theta, sizes, total))
+
+
+@pytest.mark.parametrize("urn", [PLAIN, WIDE, Urn([0.0, 1.0, -1.0], [20, 30, 10], 25)])
+def test_the_mode_is_reached_from_everywhere(urn):
+    counts = enumerate_counts(urn.sizes, urn.total).double()
+    log_probs = wallenius_log_prob(counts, *urn.tensors)
+    reached = climb(counts[::7], make_urn(*urn.tensors))
+    assert (reached == counts[log_probs.argmax()]).all()
 
 
 def test_mode_of_a_large_urn_has_no_better_neighbour():
