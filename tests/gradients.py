@@ -16,10 +16,11 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from pyro_hypergeo import FisherHypergeometric
+from pyro_hypergeo import FisherHypergeometric, WalleniusHypergeometric
 
 Function: TypeAlias = Callable[[Tensor], Tensor]
 Estimator: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+Law: TypeAlias = type[FisherHypergeometric] | type[WalleniusHypergeometric]
 
 
 class Urn(NamedTuple):
@@ -62,16 +63,19 @@ class Truth(NamedTuple):
     counts: Tensor  # (S, G)
     probs: Tensor  # (S,)
     gradient: Tensor  # (G,)
+    scores: Tensor  # (S, G), the gradients of log p(x)
 
 
-def truth(urn: Urn, f: Function) -> Truth:
+def truth(urn: Urn, f: Function, law: Law = FisherHypergeometric) -> Truth:
     """The exact gradient of E f(x) in the log-weights."""
-    law = FisherHypergeometric(urn.total_count, urn.group_sizes, weights=urn.weights)
-    law.max_enumeration = 10_000_000
-    counts = law.enumerate_support()
-    probs = law.log_prob(counts).exp()
-    gradient = (probs * f(counts)) @ (counts - law.mean)
-    return Truth(counts, probs, gradient)
+    one = law(urn.total_count, urn.group_sizes, weights=urn.weights)
+    one.max_enumeration = 10_000_000
+    counts = one.enumerate_support()
+    log_weights = torch.tensor(urn.weights).log().expand(counts.shape).clone().requires_grad_()
+    log_probs = law(urn.total_count, urn.group_sizes, log_weights=log_weights).log_prob(counts)
+    (scores,) = torch.autograd.grad(log_probs.sum(), log_weights)
+    probs = log_probs.detach().exp()
+    return Truth(counts, probs, (probs * f(counts)) @ scores, scores)
 
 
 def measure(exact: Truth, gradients: Tensor) -> Error:
@@ -90,18 +94,23 @@ def measure(exact: Truth, gradients: Tensor) -> Error:
     )
 
 
-def score_function(urn: Urn, f: Function) -> Error:
+def score_function(urn: Urn, f: Function, law: Law = FisherHypergeometric) -> Error:
     """The score-function estimator with the mean of f as baseline."""
-    exact = truth(urn, f)
-    law = FisherHypergeometric(urn.total_count, urn.group_sizes, weights=urn.weights)
+    exact = truth(urn, f, law)
     values = f(exact.counts)
     advantage = values - exact.probs @ values
-    return measure(exact, (advantage.unsqueeze(-1) * (exact.counts - law.mean)).unsqueeze(0))
+    return measure(exact, (advantage.unsqueeze(-1) * exact.scores).unsqueeze(0))
 
 
-def error(urn: Urn, f: Function, estimator: Estimator, repetitions: int = 1) -> Error:
+def error(
+    urn: Urn,
+    f: Function,
+    estimator: Estimator,
+    repetitions: int = 1,
+    law: Law = FisherHypergeometric,
+) -> Error:
     """The error of one of the estimators in `ops`."""
-    exact = truth(urn, f)
+    exact = truth(urn, f, law)
     shape = (repetitions, *exact.counts.shape)
     log_weights = torch.tensor(urn.weights).log().expand(shape).clone().requires_grad_()
     sizes, total = torch.tensor(urn.group_sizes).double(), torch.tensor(float(urn.total_count))

@@ -67,7 +67,7 @@ class WalleniusHypergeometric(UrnLaw):
         >>> from pyro_hypergeo import WalleniusHypergeometric
         >>> race = WalleniusHypergeometric(4, group_sizes=[5, 3, 2], weights=[1.0, 2.0, 4.0])
         >>> race.mean
-        tensor([1.2088, 1.3586, 1.4326])
+        tensor([1.2510, 1.3468, 1.4022])
         >>> race.log_prob(torch.tensor([2.0, 1.0, 1.0])).exp()
         tensor(0.1919)
 

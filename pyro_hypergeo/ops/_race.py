@@ -24,9 +24,8 @@ _LOWEST, _HIGHEST = -640.0, 100.0
 class Race(NamedTuple):
     """Counts x as the outcome of a race, in which every element of weight w rings at Exp(w).
 
-    The counts are drawn if all of their elements ring before all others do: given that the first
-    of the others, of total weight D, rings at time u, with probability
-    prod_i (1 - exp(-w_i u))^x_i.
+    The counts are drawn if all of their elements ring before all others do. Given that the first
+    of the others, of total weight D, rings at u, that has probability prod_i (1 - e^(-w_i u))^x_i.
     """
 
     x: Tensor  # (..., G), real, 0 < x.sum()

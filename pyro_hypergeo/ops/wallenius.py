@@ -41,10 +41,10 @@ def wallenius_log_prob(
 
     The integral is taken over :math:`\log u`, where the integrand is log-concave, by Gauss-Legendre
     rules on both sides of its peak. With binomial probabilities at the peak in deviance form
-    nothing cancels, so the relative error stays below 1e-10 for weights over 40 orders of
-    magnitude and 10^6 elements, also far in the tails. Differentiable in the log-weights and, as
-    the formula extends to real counts, in the value. Cost: O(G) for each entry, 170 times that of
-    an exponential.
+    nothing cancels: in 10^4 random urns of up to 10^6 elements, with weights over up to 200 orders
+    of magnitude and counts far in the tails, the error was below 5e-12 max(1, abs(log p)).
+    Differentiable in the log-weights and, as the formula extends to real counts, in the value.
+    Cost: O(G) for each entry, with 128 nodes in memory.
 
     :param Tensor value: counts, shape ``(..., G)``.
 
@@ -142,8 +142,9 @@ def _slopes(
     peak: Tensor,
     offset: Tensor,
     log_length: Tensor,
+    *,
     in_x: bool,
-) -> tuple[Tensor | None, Tensor]:
+) -> tuple[Any, Tensor]:
     # In plain tensor operations, so that autograd supplies the higher derivatives.
     race, nodes = _race(x, theta, sizes), Nodes(peak, offset, log_length)
     weight = torch.softmax(nodes.log_length - race_fall(race, nodes.peak, nodes.offset), -1)

@@ -33,7 +33,7 @@ def wallenius_mode(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor
     """
     with torch.no_grad():
         urn = make_urn(log_weights, group_sizes, total_count)
-        counts = _climb(_rounded(urn), urn)
+        counts = climb(_rounded(urn), urn)
         return torch.where(urn.interior.unsqueeze(-1), counts, urn.edge).to(log_weights.dtype)
 
 
@@ -47,7 +47,8 @@ def _rounded(urn: Urn) -> Tensor:
     return low + (rank < missing)
 
 
-def _climb(counts: Tensor, urn: Urn) -> Tensor:
+def climb(counts: Tensor, urn: Urn) -> Tensor:
+    """The counts after the best exchange, again and again until none gains."""
     groups = counts.shape[-1]
     one = torch.eye(groups, dtype=counts.dtype, device=counts.device)
     none = torch.zeros_like(one[:1])

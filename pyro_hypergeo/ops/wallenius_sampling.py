@@ -20,7 +20,10 @@ _LONGEST_STEP = 3.0
 
 
 def wallenius_sample(
-    log_weights: Tensor, group_sizes: Tensor, total_count: Tensor, sample_shape: Size = Size()
+    log_weights: Tensor,
+    group_sizes: Tensor,
+    total_count: Tensor,
+    sample_shape: Size = Size(),  # noqa: B008
 ) -> Tensor:
     r"""Exact draws from Wallenius' law, shape ``sample_shape + (..., G)``.
 
@@ -80,14 +83,15 @@ def _by_clocks(
 ) -> Tensor:
     ends = sizes.cumsum(-1)
     element = torch.arange(max_total, dtype=ends.dtype, device=ends.device)
-    element = element.expand(*ends.shape[:-1], max_total).contiguous()
+    # Not expanded but added, so that vmap has a contiguous tensor too.
+    element = element + torch.zeros_like(ends[..., :1])
     group = torch.searchsorted(ends.contiguous(), element, right=True)
     exists = group < ends.shape[-1]
     log_rate = torch.where(
         exists, theta.gather(-1, group.clamp(max=ends.shape[-1] - 1)), -torch.inf
     )
-    clock = torch.empty(sample_shape + log_rate.shape, dtype=theta.dtype, device=theta.device)
-    order = (torch.log(clock.exponential_()) - log_rate).argsort(-1)
+    clock = torch.empty_like(log_rate.expand(sample_shape + log_rate.shape)).exponential_()
+    order = (torch.log(clock) - log_rate).argsort(-1)
     # By rank and not by time, so that n are drawn even if two rings are equal to rounding.
     first = (element < total.unsqueeze(-1)).to(theta.dtype)
     drawn = torch.zeros_like(clock).scatter(-1, order, first.expand(order.shape)).cumsum(-1)

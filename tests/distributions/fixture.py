@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Parameter sets for the checks of both classes, each with its truth by brute force."""
+"""Parameter sets for the checks of all classes, each with its truth by brute force."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ import numpy as np
 import torch
 from torch import Size, Tensor
 
-from pyro_hypergeo import FisherHypergeometric, MultivariateHypergeometric
-from tests import oracle
+from pyro_hypergeo import (
+    FisherHypergeometric,
+    MultivariateHypergeometric,
+    WalleniusHypergeometric,
+)
+from tests import oracle, wallenius_oracle
 
 
 class Law(NamedTuple):
@@ -23,7 +27,7 @@ class Law(NamedTuple):
 
     counts: Tensor  # (S, G)
     probs: Tensor  # (S,); 0 where a weight of 0 forbids the counts
-    log_partition: float
+    log_partition: float = math.nan
 
     @property
     def mean(self) -> Tensor:
@@ -53,12 +57,21 @@ def listed_law(sizes: list[int], total: int, weights: list[float]) -> Law:
     )
 
 
+def listed_wallenius_law(sizes: list[int], total: int, weights: list[float]) -> Law:
+    table = wallenius_oracle.pmf(weights, sizes, total)
+    counts = oracle.support(sizes, total)
+    return Law(
+        torch.tensor(counts, dtype=torch.float64),
+        torch.tensor([float(table.get(x, 0)) for x in counts], dtype=torch.float64),
+    )
+
+
 @dataclass
 class Example:
     """A distribution's arguments, and what is known of it without it."""
 
     name: str
-    cls: type[FisherHypergeometric]
+    cls: Any
     params: dict[str, Any]
     batch_shape: tuple[int, ...] = ()
     same_urn: bool = field(init=False)
@@ -66,15 +79,21 @@ class Example:
     def __post_init__(self) -> None:
         urns = list(self._urns())
         self.same_urn = all(urn[:2] == urns[0][:2] for urn in urns)
-        laws = [listed_law(*urn) for urn in urns]
+        listed = listed_wallenius_law if self.is_wallenius else listed_law
+        laws = [listed(*urn) for urn in urns]
         self.laws = dict(zip(self.indices, laws, strict=True))
 
     def __repr__(self) -> str:
-        return f"{'central' if self.is_central else 'fisher'}-{self.name}"
+        family = "central" if self.is_central else "wallenius" if self.is_wallenius else "fisher"
+        return f"{family}-{self.name}"
 
     @property
     def is_central(self) -> bool:
         return self.cls is MultivariateHypergeometric
+
+    @property
+    def is_wallenius(self) -> bool:
+        return self.cls is WalleniusHypergeometric
 
     @property
     def indices(self) -> list[tuple[int, ...]]:
@@ -84,7 +103,7 @@ class Example:
     def groups(self) -> int:
         return torch.as_tensor(self.params["group_sizes"]).shape[-1]
 
-    def dist(self, **kwargs: Any) -> FisherHypergeometric:
+    def dist(self, **kwargs: Any) -> Any:
         return self.cls(**self.params, **kwargs)
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -125,7 +144,7 @@ class Example:
 
 T = torch.tensor
 
-# Of both classes: name, total count, sizes, batch shape. What a weight has to be follows.
+# Of all classes: name, total count, sizes, batch shape. What a weight has to be follows.
 URNS: list[tuple[str, Any, Any, tuple[int, ...]]] = [
     ("lists", 4, [5, 3, 2], ()),
     ("two-groups", 6, [7, 5], ()),
@@ -168,11 +187,13 @@ WEIGHTS: list[tuple[str, Any, Any, dict[str, Any], tuple[int, ...]]] = [
 ]
 
 
-def _biased(name: str, total: Any, sizes: Any, batch: tuple[int, ...]) -> Example:
+def _biased(
+    name: str, total: Any, sizes: Any, batch: tuple[int, ...], cls: Any = FisherHypergeometric
+) -> Example:
     groups = torch.as_tensor(sizes).shape[-1]
     weights = [1.0, 2.5, 0.4][:groups]
     params = {"total_count": total, "group_sizes": sizes, "weights": weights}
-    return Example(name, FisherHypergeometric, params, batch)
+    return Example(name, cls, params, batch)
 
 
 EXAMPLES = [
@@ -188,7 +209,16 @@ EXAMPLES = [
         for name, total, sizes, batch in URNS
     ),
 ]
-SAME_URN = [example for example in EXAMPLES if example.same_urn]
+WALLENIUS = [
+    *(_biased(*urn, WalleniusHypergeometric) for urn in URNS),
+    *(
+        Example(
+            name, WalleniusHypergeometric, {"total_count": n, "group_sizes": m, **weights}, batch
+        )
+        for name, n, m, weights, batch in WEIGHTS
+    ),
+]
+ALL = EXAMPLES + WALLENIUS
 
 
 def shapes_of(params: dict[str, Any]) -> dict[str, Size]:

@@ -18,14 +18,21 @@ from torch.distributions import kl_divergence
 import pyro_hypergeo.distributions._urn_law as urn_law_module
 import pyro_hypergeo.distributions.central as central_module
 import pyro_hypergeo.distributions.fisher as fisher_module
-from pyro_hypergeo import FisherHypergeometric, MultivariateHypergeometric
-from tests.distributions.fixture import EXAMPLES, SAME_URN, Example, shapes_of
+from pyro_hypergeo import (
+    FisherHypergeometric,
+    MultivariateHypergeometric,
+    WalleniusHypergeometric,
+)
+from tests.distributions.fixture import ALL, EXAMPLES, Example, shapes_of
 
 CLASSES = [FisherHypergeometric, MultivariateHypergeometric]
-BATCHED = [example for example in EXAMPLES if example.batch_shape]
+EVERY_CLASS = [*CLASSES, WalleniusHypergeometric]
+SAME_URN = [example for example in ALL if example.same_urn]
+BATCHED = [example for example in ALL if example.batch_shape]
 TWO_GROUPS = [example for example in EXAMPLES if example.groups == 2]
 
 every = pytest.mark.parametrize("example", EXAMPLES, ids=repr)
+every_law = pytest.mark.parametrize("example", ALL, ids=repr)
 every_same_urn = pytest.mark.parametrize("example", SAME_URN, ids=repr)
 
 
@@ -36,7 +43,7 @@ def close(actual: Tensor, expected: Tensor, tolerance: float = 1e-12) -> None:
 # Support.
 
 
-@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("cls", EVERY_CLASS)
 def test_support_of_class(cls: type[FisherHypergeometric]) -> None:
     assert cls.support.event_dim == 1
     assert cls.support.is_discrete
@@ -44,7 +51,7 @@ def test_support_of_class(cls: type[FisherHypergeometric]) -> None:
     assert not cls.has_rsample
 
 
-@every
+@every_law
 def test_support_of_instance(example: Example) -> None:
     d = example.dist()
     assert d.support.event_dim == d.event_dim == 1
@@ -57,7 +64,7 @@ def test_support_of_instance(example: Example) -> None:
         assert inside.all()
 
 
-@every
+@every_law
 def test_support_rejects(example: Example) -> None:
     d, data = example.dist(), example.data()
     wrong = [data + 0.5, data * torch.nan, data + torch.inf]
@@ -84,7 +91,7 @@ def test_support_broadcasts_with_the_batch() -> None:
 # Shapes.
 
 
-@every
+@every_law
 def test_infer_shapes(example: Example) -> None:
     d = example.dist()
     shapes = shapes_of(example.params)
@@ -94,7 +101,7 @@ def test_infer_shapes(example: Example) -> None:
     assert isinstance(batch_shape, Size) and isinstance(event_shape, Size)
 
 
-@every
+@every_law
 @pytest.mark.parametrize("sample_shape", [(), (2,), (4, 1)])
 def test_sample_and_log_prob_shapes(example: Example, sample_shape: tuple[int, ...]) -> None:
     d = example.dist()
@@ -118,7 +125,7 @@ def test_shapes_of_moments(example: Example) -> None:
     assert d.entropy().shape == d.log_partition.shape == batch
 
 
-@every
+@every_law
 def test_wrong_event_dim_raises(example: Example) -> None:
     d = example.dist()
     for groups in {example.groups + 1, example.groups + 2}:
@@ -140,7 +147,7 @@ def test_data_that_do_not_broadcast_raise(example: Example) -> None:
 # Values.
 
 
-@every
+@every_law
 def test_log_prob_is_that_of_brute_force(example: Example) -> None:
     d = example.dist(validate_args=False)
     for index, law in example.laws.items():
@@ -180,9 +187,8 @@ def test_batched_log_prob_is_that_of_each_element(example: Example) -> None:
     d, data = example.dist(), example.data(1)
     sizes, totals, weights = example.arrays()
     for index in example.indices:
-        one = FisherHypergeometric(
-            int(totals[index]), sizes[index].tolist(), weights=weights[index].tolist()
-        )
+        cls = WalleniusHypergeometric if example.is_wallenius else FisherHypergeometric
+        one = cls(int(totals[index]), sizes[index].tolist(), weights=weights[index].tolist())
         close(d.log_prob(data)[index], one.log_prob(data[index]), 1e-13)
 
 
@@ -212,7 +218,7 @@ def test_entropy_where_the_tilted_groups_are_fair_coins(sizes: list[int], total:
     close(found, wanted, 1e-11)
 
 
-@every
+@every_law
 def test_mode_is_most_probable(example: Example) -> None:
     d = example.dist()
     assert d.support.check(d.mode).all()
@@ -244,7 +250,7 @@ def test_marginal_of_no_group_raises(cls: type[FisherHypergeometric], group: int
 
 
 @pytest.mark.parametrize(
-    "example", [e for e in EXAMPLES if any(len(law.probs) > 1 for law in e.laws.values())], ids=repr
+    "example", [e for e in ALL if any(len(law.probs) > 1 for law in e.laws.values())], ids=repr
 )
 def test_samples_follow_the_law(example: Example) -> None:
     samples = example.dist().sample(Size((4000,)))
@@ -284,7 +290,7 @@ def test_enumerate_support(example: Example) -> None:
     close(d.log_prob(support).logsumexp(0), torch.zeros(batch))
 
 
-@pytest.mark.parametrize("example", [e for e in EXAMPLES if not e.same_urn], ids=repr)
+@pytest.mark.parametrize("example", [e for e in ALL if not e.same_urn], ids=repr)
 def test_urns_that_differ_cannot_be_enumerated(example: Example) -> None:
     d = example.dist()
     for ask in (d.enumerate_support, lambda: d.enumerate_support(expand=False)):
@@ -294,7 +300,7 @@ def test_urns_that_differ_cannot_be_enumerated(example: Example) -> None:
         _ = d.support_size
 
 
-@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("cls", EVERY_CLASS)
 def test_large_support_is_refused_with_its_size(cls: type[FisherHypergeometric]) -> None:
     weights = {} if cls is MultivariateHypergeometric else {"weights": [1.0] * 10}
     d = cls(50, [50] * 10, **weights)
@@ -337,7 +343,7 @@ def check_expanded(d: Any, example: Example, batch_shape: tuple[int, ...]) -> No
     close(d.variance, original.variance.expand(*batch_shape, example.groups))
 
 
-@every
+@every_law
 @pytest.mark.parametrize("sample_shape", [(), (2,), (2, 1, 3)])
 def test_expand_by(example: Example, sample_shape: tuple[int, ...]) -> None:
     d = example.dist().expand_by(sample_shape)
@@ -345,7 +351,7 @@ def test_expand_by(example: Example, sample_shape: tuple[int, ...]) -> None:
     check_expanded(d, example, (*sample_shape, *example.batch_shape))
 
 
-@every
+@every_law
 @expansions
 @pytest.mark.parametrize("container", [Size, tuple, list])
 def test_expand_to_new_dimensions(example: Example, expand: Expand, container: Any) -> None:
@@ -354,7 +360,7 @@ def test_expand_to_new_dimensions(example: Example, expand: Expand, container: A
 
 
 @expansions
-@every
+@every_law
 def test_expand_singletons(example: Example, expand: Expand) -> None:
     shape = (3, 1, *example.batch_shape)
     d = expand(expand(example.dist(), shape), (3, 4, *example.batch_shape))
@@ -362,7 +368,7 @@ def test_expand_singletons(example: Example, expand: Expand) -> None:
 
 
 @expansions
-@every
+@every_law
 def test_expand_twice(example: Example, expand: Expand) -> None:
     batch = example.batch_shape
     d = example.dist()
