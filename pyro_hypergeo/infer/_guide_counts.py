@@ -12,12 +12,13 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from ..distributions import FisherHypergeometric, FisherHypergeometricStraightThrough
+from ..distributions import FisherHypergeometricStraightThrough
+from ..distributions._urn_law import UrnLaw
 
 
 def counts_of(fn: Any) -> Any:
-    """The hypergeometric law inside of a site's distribution, None if there is none."""
-    while not isinstance(fn, FisherHypergeometric):
+    """The law of counts inside of a site's distribution, None if there is none."""
+    while not isinstance(fn, UrnLaw):
         fn = getattr(fn, "base_dist", None)
         if fn is None:
             return None

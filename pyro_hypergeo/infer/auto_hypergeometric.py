@@ -26,14 +26,15 @@ class AutoHypergeometric(AutoGuide):
     r"""
     A guide for models with latent hypergeometric counts, and any continuous latent variables.
 
-    Each latent :class:`~pyro_hypergeo.FisherHypergeometric` site (or one of its subclasses) has a
+    Each latent :class:`~pyro_hypergeo.FisherHypergeometric` or
+    :class:`~pyro_hypergeo.WalleniusHypergeometric` site (or one of their subclasses) has a
     :class:`~pyro_hypergeo.FisherHypergeometricStraightThrough` posterior with the total and the
     group sizes of the model, whatever they are at each call, and with learnable log-weights that
     sum to zero, one vector for each plate element. Gradients reach them through the draws. All
     other continuous latent sites are left to another autoguide. Discrete ones have to be
     enumerated in the model.
 
-    It works with ``Trace_ELBO``, ``TraceMeanField_ELBO`` (the KL is in closed form),
+    It works with ``Trace_ELBO``, ``TraceMeanField_ELBO`` (the KL to Fisher's law is in closed form),
     ``TraceGraph_ELBO``, ``TraceEnum_ELBO``, their traced versions, vectorised particles and
     ``Predictive``, and as a part of ``AutoGuideList``. As it learns the totals and sizes by running
     the model, each call costs one more run of it, and :math:`O(G)` a draw.
@@ -101,7 +102,8 @@ class AutoHypergeometric(AutoGuide):
         self._names = [name for name, site in nodes.items() if counts_of(site["fn"]) is not None]
         if not self._names:
             raise ValueError(
-                "Expected the model to have a latent FisherHypergeometric site, but its latent "
+                "Expected the model to have a latent FisherHypergeometric or WalleniusHypergeometric "
+                "site, but its latent "
                 f"sites are {sorted(nodes)}."
             )
         enumerated = [

@@ -32,6 +32,7 @@ from pyro_hypergeo import (
     AutoHypergeometric,
     FisherHypergeometric,
     FisherHypergeometricStraightThrough,
+    WalleniusHypergeometric,
     ops,
 )
 from pyro_hypergeo.distributions import zero_sum
@@ -409,6 +410,21 @@ def test_several_sites_of_one_amortizer() -> None:
         ValueError, match=r"for the sites \['first', 'second'\], but got one tensor"
     ):
         alone(seen)
+
+
+def test_counts_that_were_drawn_one_by_one() -> None:
+    urn = WalleniusHypergeometric(5, SIZES, weights=[1.0, 4.0, 0.5])
+
+    def model() -> None:
+        x = pyro.sample("x", urn)
+        pyro.sample("seen", dist.Normal(x, SCALE).to_event(1), obs=torch.tensor([2.3, 2.6, 0.1]))
+
+    guide = AutoHypergeometric(model)
+    fit(model, guide, TraceMeanField_ELBO(num_particles=10, vectorize_particles=True), 200)
+    support = urn.enumerate_support()
+    likelihood = dist.Normal(support, SCALE).log_prob(torch.tensor([2.3, 2.6, 0.1])).sum(-1)
+    posterior = (urn.log_prob(support) + likelihood).softmax(0)
+    assert (guide.posterior()["x"].mean - posterior @ support).abs().max() < 0.2
 
 
 def test_zero_weights_of_the_model_stay_zero() -> None:
