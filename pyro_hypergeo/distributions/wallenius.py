@@ -69,7 +69,7 @@ class WalleniusHypergeometric(UrnLaw):
         >>> race.mean
         tensor([1.2510, 1.3468, 1.4022])
         >>> race.log_prob(torch.tensor([2.0, 1.0, 1.0])).exp()
-        tensor(0.1919)
+        tensor(0.1892)
 
     :param total_count: number of elements drawn, :math:`n`; of the batch shape.
     :type total_count: int or torch.Tensor
