@@ -34,7 +34,7 @@ class AutoHypergeometric(AutoGuide):
     other continuous latent sites are left to another autoguide. Discrete ones have to be
     enumerated in the model.
 
-    It works with ``Trace_ELBO``, ``TraceMeanField_ELBO`` (the KL to Fisher's law is in closed form),
+    It works with ``Trace_ELBO``, ``TraceMeanField_ELBO`` (with a closed-form KL to Fisher's law),
     ``TraceGraph_ELBO``, ``TraceEnum_ELBO``, their traced versions, vectorised particles and
     ``Predictive``, and as a part of ``AutoGuideList``. As it learns the totals and sizes by running
     the model, each call costs one more run of it, and :math:`O(G)` a draw.
@@ -102,9 +102,8 @@ class AutoHypergeometric(AutoGuide):
         self._names = [name for name, site in nodes.items() if counts_of(site["fn"]) is not None]
         if not self._names:
             raise ValueError(
-                "Expected the model to have a latent FisherHypergeometric or WalleniusHypergeometric "
-                "site, but its latent "
-                f"sites are {sorted(nodes)}."
+                "Expected the model to have a latent FisherHypergeometric or "
+                f"WalleniusHypergeometric site, but its latent sites are {sorted(nodes)}."
             )
         enumerated = [
             name
