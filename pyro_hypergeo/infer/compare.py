@@ -53,7 +53,7 @@ def compare_laws(
     Example::
 
         >>> from pyro_hypergeo import compare_laws
-        >>> comparison = compare_laws([[20, 30], [20, 30]], [[15, 15], [4, 2]])
+        >>> comparison = compare_laws([[20, 30], [20, 30]], [[18, 12], [3, 2]])
         >>> comparison.better
         'wallenius'
 

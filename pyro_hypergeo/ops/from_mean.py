@@ -51,7 +51,7 @@ def wallenius_log_weights_from_mean(
     >>> from pyro_hypergeo.ops import wallenius_log_weights_from_mean
     >>> sizes, total = torch.tensor([5.0, 5.0]), torch.tensor(4.0)
     >>> wallenius_log_weights_from_mean(torch.tensor([1.5, 2.5]), sizes, total)
-    tensor([-0.3291,  0.3291])
+    tensor([-0.3185,  0.3185])
     """
     return _from_mean(
         mean, group_sizes, total_count, _log_time, _wallenius_moments, _WALLENIUS_STEPS

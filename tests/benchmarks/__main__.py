@@ -10,7 +10,7 @@ import sys
 
 import torch
 
-from tests.benchmarks import chain, density, gradients, sampling, subsets
+from tests.benchmarks import chain, density, gradients, sampling, subsets, wallenius
 
 
 def main() -> None:
@@ -23,6 +23,7 @@ def main() -> None:
         "sampling": sampling,
         "subsets": subsets,
         "chain": chain,
+        "wallenius": wallenius,
         "gradients": gradients,
     }
     for name in sys.argv[1:] or tables:

@@ -1,0 +1,82 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from scipy.stats import nchypergeom_wallenius
+
+from pyro_hypergeo import FisherHypergeometric, WalleniusHypergeometric
+from tests.benchmarks.timing import interleaved
+
+
+def _urn(law: Any, batch: int, groups: int, size: int) -> tuple[Any, torch.Tensor]:
+    sizes = torch.full((batch, groups), float(size))
+    total = (sizes.sum(-1) / 3).floor()
+    theta = torch.linspace(-1, 1, groups).expand(batch, groups)
+    return law(total, sizes, log_weights=theta), theta
+
+
+def _log_prob(law: Any, batch: int, groups: int, size: int) -> Callable[[], None]:
+    urn, theta = _urn(law, batch, groups, size)
+    counts = urn.mode
+
+    def step() -> None:
+        log_weights = theta.clone().requires_grad_()
+        fresh = law(urn.total_count, urn.group_sizes, log_weights=log_weights)
+        fresh.log_prob(counts).sum().backward()
+
+    return step
+
+
+def _scipy(batch: int, size: int) -> Callable[[], None]:
+    k, odds = torch.arange(batch) % (size // 2), torch.linspace(0.5, 4, batch).numpy()
+
+    def step() -> None:
+        nchypergeom_wallenius.pmf(k.numpy(), 2 * size, size, size, odds)
+
+    return step
+
+
+def _values(batch: int, size: int) -> Callable[[], None]:
+    k, odds = torch.arange(batch) % (size // 2), torch.linspace(0.5, 4, batch)
+    counts = torch.stack([k, size - k], -1).double()
+    weights = torch.stack([odds, torch.ones_like(odds)], -1)
+
+    def step() -> None:
+        WalleniusHypergeometric(size, [size, size], weights).log_prob(counts)
+
+    return step
+
+
+def _mean(law: Any, batch: int, groups: int) -> Callable[[], None]:
+    urn, theta = _urn(law, batch, groups, 50)
+
+    def step() -> None:
+        law(urn.total_count, urn.group_sizes, log_weights=theta).mean.sum()
+
+    return step
+
+
+def _sample(law: Any, groups: int, size: int) -> Callable[[], None]:
+    urn, _ = _urn(law, 1, groups, size)
+    return lambda: urn.sample((1000,))
+
+
+def run() -> None:
+    """Wallenius' law: cost over Fisher's, and over scipy's for two groups."""
+    both = (WalleniusHypergeometric, FisherHypergeometric)
+    print("Wallenius' law over Fisher's")
+    rows: list[tuple[str, list[Callable[[], None]]]] = [
+        ("log_prob forward + backward, 64 x 10", [_log_prob(law, 64, 10, 50) for law in both]),
+        ("mean, 64 x 10", [_mean(law, 64, 10) for law in both]),
+        ("1000 draws, 3 x 10", [_sample(law, 3, 10) for law in both]),
+        ("1000 draws, 10 x 100,000", [_sample(law, 10, 100_000) for law in both]),
+    ]
+    for name, steps in rows:
+        ours, fisher = interleaved(steps)
+        print(f"  {name:38s} {ours:8.1f} ms {fisher:8.2f} ms   ratio {ours / fisher:.0f}")
+    print("500 values for two groups of 200, over scipy's")
+    ours, theirs = interleaved([_values(500, 200), _scipy(500, 200)])
+    print(f"  {ours:.1f} ms over {theirs:.1f} ms   ratio {ours / theirs:.2f}")
