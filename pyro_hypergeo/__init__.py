@@ -1,8 +1,9 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Fisher's noncentral hypergeometric distribution for Pyro: exact, fast, differentiable."""
+"""Noncentral hypergeometric distributions for Pyro: exact, fast, differentiable."""
 
+from . import datasets as datasets
 from .distributions import FisherHypergeometric as FisherHypergeometric
 from .distributions import (
     FisherHypergeometricStraightThrough as FisherHypergeometricStraightThrough,

@@ -80,7 +80,7 @@ class FisherHypergeometricStraightThrough(FisherHypergeometric):
     :param log_weights: as for :class:`FisherHypergeometric`.
     :param str estimator: ``"affine"``, ``"mean"``, ``"implicit"`` or ``"gumbel"``.
     :param temperature: of ``"gumbel"``, above 0 and of a shape that broadcasts with the batch
-        shape: low ones have less bias and more noise.
+        shape: low ones have more noise, and less bias for nearly straight functions only.
     :type temperature: float or torch.Tensor
     :raises ValueError: if an argument is outside of what is said here, or shapes do not broadcast.
     """

@@ -37,7 +37,8 @@ def gumbel_gradient(
     the largest size.
 
     :param Tensor temperature: :math:`\tau`, of a shape that broadcasts with ``(...)``. Low ones
-        have less bias and more noise.
+        have more noise, and less bias for functions that are nearly straight only: the slope is
+        taken at one end of each jump.
 
     The other arguments are those of :func:`mean_gradient`.
 

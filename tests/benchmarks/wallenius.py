@@ -7,8 +7,21 @@ from typing import Any
 import torch
 from scipy.stats import nchypergeom_wallenius
 
-from pyro_hypergeo import FisherHypergeometric, WalleniusHypergeometric
+from pyro_hypergeo import FisherHypergeometric, WalleniusHypergeometric, ops
 from tests.benchmarks.timing import interleaved
+from tests.gradients import (
+    URNS,
+    Error,
+    Function,
+    Urn,
+    error,
+    functions,
+    measure,
+    score_function,
+    truth,
+)
+
+_DRAWS = 5_000
 
 
 def _urn(law: Any, batch: int, groups: int, size: int) -> tuple[Any, torch.Tensor]:
@@ -64,8 +77,47 @@ def _sample(law: Any, groups: int, size: int) -> Callable[[], None]:
     return lambda: urn.sample((1000,))
 
 
+def _relaxed_top(urn: Urn, f: Function, temperature: float) -> Error:
+    """Straight-through by n soft choices in turn from the logarithms of the clocks."""
+    exact = truth(urn, f, WalleniusHypergeometric)
+    theta = torch.tensor(urn.weights).log().expand(_DRAWS, -1).clone().requires_grad_()
+    sizes = torch.tensor(urn.group_sizes)
+    group = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+    keys = theta[:, group] - torch.empty(_DRAWS, len(group)).exponential_().log()
+    left, soft = keys, torch.zeros_like(keys)
+    for _ in range(urn.total_count):
+        chosen = torch.softmax(left / temperature, -1)
+        soft = soft + chosen
+        left = left + torch.log1p(-chosen.clamp(max=1 - 1e-12))
+    hard = torch.zeros_like(keys).scatter(1, keys.topk(urn.total_count).indices, 1.0)
+    of_group = torch.nn.functional.one_hot(group).double()
+    counts, soft = hard @ of_group, soft @ of_group
+    (gradients,) = torch.autograd.grad(f(counts + (soft - soft.detach())).sum(), theta)
+    even = exact._replace(probs=torch.full((_DRAWS,), 1 / _DRAWS))
+    return measure(even, gradients.unsqueeze(0))
+
+
+def _gradients() -> None:
+    print("bias / noise of a draw's gradient over the norm of the true gradient (enumerated);")
+    print(f"top-n: {_DRAWS} draws, temperature 1 and 0.3")
+    names = ("score", "mean", "affine", "top-n, 1", "top-n, 0.3")
+    for urn in URNS[:2]:
+        print(f"  sizes {urn.group_sizes}, n = {urn.total_count}, weights {urn.weights}")
+        print("    " + " " * 10 + "".join(f"{name:>15s}" for name in names))
+        for name, f in functions(urn).items():
+            errors = [
+                score_function(urn, f, WalleniusHypergeometric),
+                error(urn, f, ops.wallenius_mean_gradient, law=WalleniusHypergeometric),
+                error(urn, f, ops.wallenius_affine_gradient, law=WalleniusHypergeometric),
+                _relaxed_top(urn, f, 1.0),
+                _relaxed_top(urn, f, 0.3),
+            ]
+            row = "".join(f"   {e.bias:.3f} / {e.noise:4.2f}" for e in errors)
+            print(f"    {name:10s}{row}")
+
+
 def run() -> None:
-    """Wallenius' law: cost over Fisher's, and over scipy's for two groups."""
+    """Wallenius' law: cost over Fisher's and scipy's, and the gradients of its draws."""
     both = (WalleniusHypergeometric, FisherHypergeometric)
     print("Wallenius' law over Fisher's")
     rows: list[tuple[str, list[Callable[[], None]]]] = [
@@ -80,3 +132,4 @@ def run() -> None:
     print("500 values for two groups of 200, over scipy's")
     ours, theirs = interleaved([_values(500, 200), _scipy(500, 200)])
     print(f"  {ours:.1f} ms over {theirs:.1f} ms   ratio {ours / theirs:.2f}")
+    _gradients()
