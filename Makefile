@@ -12,7 +12,7 @@ INSTALL := PIP_CONSTRAINT=$(PINS) PIP_BUILD_CONSTRAINT=$(PINS) \
 # from more threads.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -q
 
-.PHONY: demo test bench format clean
+.PHONY: demo test tutorials bench format clean
 
 demo: .venv/demo.stamp
 	$(PY) -m pyro_hypergeo
@@ -23,6 +23,10 @@ test: .venv/test.stamp
 	$(PY) -m mypy
 	$(PYTEST) --doctest-modules pyro_hypergeo
 	$(PYTEST) -n 2
+
+# In full, outputs stored: minutes each.
+tutorials: .venv/test.stamp
+	cd tutorials && OMP_NUM_THREADS=1 ../$(PY) -m jupyter execute --inplace *.ipynb
 
 bench: .venv/test.stamp
 	$(PY) -m tests.benchmarks
