@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from pyro.distributions.torch_distribution import TorchDistribution
@@ -18,8 +18,7 @@ from ._parameters import Numbers, check_urn, mean_parameters, static_sizes, urn_
 from .constraints import hypergeometric_counts
 from .group_count import GroupCount
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+_Law = TypeVar("_Law", bound="UrnLaw")
 
 
 class UrnLaw(TorchDistribution):
@@ -184,13 +183,13 @@ class UrnLaw(TorchDistribution):
 
     @classmethod
     def from_mean(
-        cls,
+        cls: type[_Law],
         mean: Numbers,
         group_sizes: Numbers,
         total_count: Numbers | None = None,
         *,
         validate_args: bool | None = None,
-    ) -> Self:
+    ) -> _Law:
         """The distribution whose mean counts are the given ones; ``weights`` tells its weights.
 
         Cost: O(G^3).

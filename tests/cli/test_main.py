@@ -40,7 +40,8 @@ def numbers(tmp_path: Path, *argv: str) -> dict[str, Any]:
 
 def test_titanic_against_the_reference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = numbers(tmp_path, "--reference", "3rd")
-    assert list(out) == ["groups", "reference", "engine", "mle", "posterior"]
+    assert list(out) == ["groups", "reference", "law", "engine", "mle", "posterior"]
+    assert out["law"] == "fisher"
     assert out["engine"] == "svi"
     assert out["groups"] == list(TITANIC_MLE)
     assert out["reference"] == "3rd"

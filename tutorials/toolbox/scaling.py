@@ -1,0 +1,90 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+"""For 07_scaling: data, times, and training in several processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyro
+import torch
+import torch.distributed
+from pyro.infer import Trace_ELBO
+from pyro.infer.autoguide import AutoNormal
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from pyro_hypergeo import FisherHypergeometric, ZeroSumNormal
+
+
+def milliseconds(step: Callable[[], Any], repetitions: int = 5) -> float:
+    """The median time of a call."""
+    step()
+    times = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    return 1e3 * sorted(times)[len(times) // 2]
+
+
+def many_strata(strata: int, true_log_weights: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Sizes and drawn counts of small urns with the same weights."""
+    pyro.set_rng_seed(seed)
+    sizes = torch.randint(1, 12, (strata, len(true_log_weights))).double()
+    totals = (sizes.sum(-1) * (0.2 + 0.6 * torch.rand(strata))).round()
+    return sizes, FisherHypergeometric(totals, sizes, log_weights=true_log_weights).sample()
+
+
+def weigh(sizes: Tensor, counts: Tensor, subsample_size: int | None, all_strata: int) -> None:
+    """Strata under a plate; those that are given may be a share of all."""
+    log_weights = pyro.sample("log_weights", ZeroSumNormal(sizes.new_tensor(3.0), sizes.shape[-1]))
+    with pyro.poutine.scale(scale=all_strata / len(sizes)):
+        with pyro.plate("strata", len(sizes), subsample_size=subsample_size) as index:
+            urns = FisherHypergeometric(
+                counts[index].sum(-1), sizes[index], log_weights=log_weights
+            )
+            pyro.sample("drawn", urns, obs=counts[index])
+
+
+def train_in_parallel(rank: int, processes: int, folder: str, steps: int, batch: int) -> None:
+    """One of several processes, each with its share of the strata in ``folder/table.pt``."""
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet-{processes}", rank=rank, world_size=processes
+    )
+    sizes, counts = torch.load(Path(folder) / "table.pt")
+    everything = len(sizes)
+    sizes, counts = sizes[rank::processes], counts[rank::processes]
+    pyro.set_rng_seed(0)  # the same first parameters everywhere, then other subsamples
+    with pyro.settings.context(module_local_params=True):
+        guide = AutoNormal(weigh)
+        options = (sizes, counts, batch // processes, everything)
+        guide(*options)
+        pyro.set_rng_seed(rank)
+        loss = DistributedDataParallel(Trace_ELBO()(weigh, guide))
+        optimizer = torch.optim.Adam(loss.parameters(), lr=0.02)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        start = time.perf_counter()
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss(*options).backward()
+            optimizer.step()
+            schedule.step()
+        seconds = time.perf_counter() - start
+        if rank == 0:
+            result = {"median": guide.median()["log_weights"], "seconds": seconds}
+            torch.save(result, Path(folder) / f"result-{processes}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def run_in_parallel(processes: int, folder: str, steps: int, batch: int) -> dict[str, Any]:
+    """Trains with that many processes and returns what the first of them found."""
+    arguments = (processes, folder, steps, batch)
+    torch.multiprocessing.spawn(train_in_parallel, arguments, nprocs=processes)
+    return torch.load(Path(folder) / f"result-{processes}.pt")
