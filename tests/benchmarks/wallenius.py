@@ -101,7 +101,7 @@ def _gradients() -> None:
     print("bias / noise of a draw's gradient over the norm of the true gradient (enumerated);")
     print(f"top-n: {_DRAWS} draws, temperature 1 and 0.3")
     names = ("score", "mean", "affine", "top-n, 1", "top-n, 0.3")
-    for urn in URNS[:2]:
+    for urn in URNS[:1]:
         print(f"  sizes {urn.group_sizes}, n = {urn.total_count}, weights {urn.weights}")
         print("    " + " " * 10 + "".join(f"{name:>15s}" for name in names))
         for name, f in functions(urn).items():
