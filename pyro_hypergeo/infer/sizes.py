@@ -15,7 +15,7 @@ from .laws import LAWS
 Means = Callable[[Tensor], Tensor]
 
 # Corrections settle in two or three; searches end because each step comes closer.
-_CORRECTIONS, _HALVINGS = 6, 60
+_CORRECTIONS = 6
 
 
 def sizes_from_mean(
@@ -28,17 +28,15 @@ def sizes_from_mean(
     r"""
     The sizes of the groups, from how many of each are drawn on average and what they weigh.
 
-    Of all integer sizes :math:`m` with :math:`\sum_i m_i = N` near the solution of one of the
-    approximations
+    Of all integer sizes :math:`m` with :math:`\sum_i m_i = N` near the solution of
 
     .. math::
 
-        \frac{\mu_i}{m_i - \mu_i} = r w_i \quad \text{(Fisher)}, \qquad
-        \Bigl(1 - \frac{\mu_i}{m_i}\Bigr)^{1 / w_i} = r \quad \text{(Wallenius)},
+        \frac{\mu_i}{m_i - \mu_i} = r w_i ,
 
-    corrected by the exact means, the one whose exact mean counts are nearest to the given ones.
-    No exchange of one element between two groups brings the means nearer. Cost: O(G^3) for a
-    handful of searches.
+    an approximation that is corrected by the exact means, the one whose exact mean counts are
+    nearest to the given ones. No exchange of one element between two groups brings them nearer.
+    Cost: O(G^3), a handful of times.
 
     Example::
 
@@ -63,7 +61,7 @@ def sizes_from_mean(
     def exact(sizes: Tensor) -> Tensor:
         return LAWS[law](total, sizes, log_weights=theta, validate_args=False).mean
 
-    approximate = partial(_APPROXIMATE[law], weights=theta.exp(), elements=number_of_elements)
+    approximate = partial(_approximate, weights=theta.exp(), elements=number_of_elements)
     sizes = _corrected(means, approximate, number_of_elements, exact)
     return _nearest(means, sizes, exact).long()
 
@@ -98,24 +96,10 @@ def _checked(mean: Any, weights: Any, elements: int) -> tuple[Tensor, Tensor]:
     return means, given.log()
 
 
-def _fisher(means: Tensor, weights: Tensor, elements: int) -> Tensor:
+def _approximate(means: Tensor, weights: Tensor, elements: int) -> Tensor:
     # sum_i m_i = N fixes the common factor r.
     left = means / weights
     return means + left * (elements - means.sum()) / left.sum()
-
-
-def _wallenius(means: Tensor, weights: Tensor, elements: int) -> Tensor:
-    # With r = exp(-t) the sizes fall as t grows; halving finds where they sum to N.
-    weights = weights / weights.max()
-    low, high = means.new_tensor(-60.0), means.new_tensor(60.0)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        few = (means / -torch.expm1(-weights * middle.exp())).sum() < elements
-        low, high = torch.where(few, low, middle), torch.where(few, middle, high)
-    return means / -torch.expm1(-weights * low.exp())
-
-
-_APPROXIMATE = {"fisher": _fisher, "wallenius": _wallenius}
 
 
 def _corrected(means: Tensor, approximate: Means, elements: int, exact: Means) -> Tensor:

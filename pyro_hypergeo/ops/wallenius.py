@@ -23,6 +23,8 @@ from .binomial import log_binomial_pmf
 # A group that is drawn wholly may be heavier than the rest by more than a float can tell; what it
 # has left weighs nothing.
 _LARGEST = 600.0
+# Numbers in x at a time; a table has 128 times as many.
+_CELLS = 100_000
 
 
 def wallenius_log_prob(
@@ -80,12 +82,27 @@ def wallenius_log_prob_given(value: Tensor, urn: Urn) -> Tensor:
         torch.where(posed, x, urn.sizes * share.unsqueeze(-1)), urn.sizes, urn.log_weights
     )
     theta = theta - theta.detach().masked_fill(sizes <= 0, -torch.inf).amax(-1, keepdim=True)
+    result = _in_parts(x, theta, sizes)
+    result = torch.where(on_lattice, result, -torch.inf)
+    return torch.where(urn.interior, result, torch.where(at_edge, 0.0, -torch.inf))
+
+
+def _in_parts(x: Tensor, theta: Tensor, sizes: Tensor) -> Tensor:
+    # A table for each entry, group and node, a hundred megabytes at a time: a whole support may be
+    # asked for at once.
+    entries = max(1, _CELLS // x.shape[-1])
+    if x.numel() <= entries * x.shape[-1]:
+        return _integral(x, theta, sizes)
+    flat = [part.reshape(-1, x.shape[-1]).split(entries) for part in (x, theta, sizes)]
+    parts = [_integral(*part) for part in zip(*flat, strict=True)]
+    return torch.cat(parts).reshape(x.shape[:-1])
+
+
+def _integral(x: Tensor, theta: Tensor, sizes: Tensor) -> Tensor:
     with torch.no_grad():
         nodes = race_nodes(_race(x, theta, sizes))
     function = _LogProb if torch.compiler.is_compiling() else _LogProbForwardMode
-    result = function.apply(x, theta, sizes, *nodes)
-    result = torch.where(on_lattice, result, -torch.inf)
-    return torch.where(urn.interior, result, torch.where(at_edge, 0.0, -torch.inf))
+    return function.apply(x, theta, sizes, *nodes)
 
 
 def _race(x: Tensor, theta: Tensor, sizes: Tensor) -> Race:

@@ -1,11 +1,13 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+from typing import Any
+
 import pytest
 import torch
 from scipy.stats import hypergeom, nchypergeom_fisher
 
-from pyro_hypergeo import FisherHypergeometric
+from pyro_hypergeo import FisherHypergeometric, WalleniusHypergeometric
 from pyro_hypergeo.distributions import GroupCount
 
 SIZES, TOTAL, ODDS = (14, 11), 9, 2.5
@@ -84,3 +86,13 @@ def test_quantiles_of_what_is_no_probability() -> None:
         count().icdf(torch.tensor([0.5, 1.5]))
     with pytest.raises(ValueError, match="but found nan"):
         count().icdf(float("nan"))
+
+
+@pytest.mark.parametrize("law", [FisherHypergeometric, WalleniusHypergeometric])
+@pytest.mark.parametrize("total", [0, 3, 6, 8])
+def test_bounds_are_those_of_the_possible_counts(law: Any, total: int) -> None:
+    urn = law(total, [5, 3, 2, 0], weights=[1.0, 2.0, 0.0, 3.0])
+    support = urn.enumerate_support()
+    possible = support[urn.log_prob(support) > -torch.inf]
+    assert torch.equal(urn.min_counts, possible.amin(0))
+    assert torch.equal(urn.max_counts, possible.amax(0))

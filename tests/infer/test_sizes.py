@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyro_hypergeo import FisherHypergeometric, WalleniusHypergeometric, sizes_from_mean
+from pyro_hypergeo.infer.laws import LAWS
 
 
 @st.composite
@@ -53,20 +54,46 @@ def test_laws_have_names() -> None:
         sizes_from_mean([1.0, 1.0], [1.0, 2.0], 6, law="chesson")
 
 
-def test_of_other_means_the_nearest() -> None:
-    weights, mean, elements = [1.0, 2.0, 4.0], torch.tensor([1.3, 2.4, 2.3]), 14
+@pytest.mark.parametrize(
+    ("mean", "weights", "elements"),
+    [
+        ([1.3, 2.4, 2.3], [1.0, 2.0, 4.0], 14),
+        # The corrected approximation alone ends one exchange away from these.
+        ([2.52, 5.17, 0.31], [2.1, 1.7, 0.3], 17),
+        ([2.16, 2.51, 0.33], [1.6, 2.8, 0.6], 20),
+        ([1.51, 1.62, 3.87], [0.4, 4.0, 3.4], 20),
+    ],
+)
+def test_of_other_means_the_nearest(mean: list[float], weights: list[float], elements: int) -> None:
     found = sizes_from_mean(mean, weights, elements)
     assert found.sum() == elements
+    total, target = round(sum(mean)), torch.tensor(mean)
 
     def distance(sizes: Any) -> float:
-        return float((FisherHypergeometric(6, sizes, weights).mean - mean).square().sum())
+        return float((FisherHypergeometric(total, sizes, weights).mean - target).square().sum())
 
+    least = [int(value) for value in target.ceil()]
     every = [
         (distance((a, b, elements - a - b)), (a, b, elements - a - b))
-        for a in range(2, elements)
-        for b in range(3, elements - a - 2)
+        for a in range(least[0], elements)
+        for b in range(least[1], elements - a - least[2] + 1)
     ]
     assert tuple(found.tolist()) == min(every)[1]
+
+
+@pytest.mark.parametrize("law", [FisherHypergeometric, WalleniusHypergeometric])
+def test_large_sizes_take_a_handful_of_means(law: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        calls.append(args)
+        return law(*args, **kwargs)
+
+    monkeypatch.setitem(LAWS, "fisher", counted)
+    sizes, weights = [5000, 300, 12_000], [1.0, 8.0, 0.3]
+    mean = law(6000, sizes, weights).mean
+    assert sizes_from_mean(mean, weights, sum(sizes)).tolist() == sizes
+    assert len(calls) < 25
 
 
 @pytest.mark.parametrize(

@@ -263,3 +263,18 @@ def test_trace():
     given = COUNTS, log_weights, sizes, total
     torch.testing.assert_close(traced(*given), wallenius_log_prob(*given))
     assert traced(COUNTS + 9, log_weights, sizes, total) == -math.inf
+
+
+def test_in_parts_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    theta = torch.tensor([[0.3, -0.5, 1.0], [0.0, 2.0, -1.0]]).requires_grad_()
+    sizes, total = torch.tensor([4.0, 3.0, 2.0]), torch.tensor(5.0)
+    counts = enumerate_counts([4, 3, 2], 5).double().unsqueeze(1)
+    results = []
+    for cells in (1, 10, 10**6):
+        monkeypatch.setattr("pyro_hypergeo.ops.wallenius._CELLS", cells)
+        value = wallenius_log_prob(counts, theta, sizes, total)
+        assert value.shape == (len(counts), 2)
+        (slope,) = torch.autograd.grad((value * torch.arange(2.0)).sum(), theta)
+        results.append(torch.cat([value.flatten(), slope.flatten()]))
+    for result in results[:2]:
+        torch.testing.assert_close(result, results[2], rtol=1e-14, atol=1e-13)
