@@ -17,7 +17,7 @@ from pyro.nn.module import PyroModule, PyroParam
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from ..distributions import FisherHypergeometricStraightThrough, zero_sum
+from ..distributions import FisherHypergeometricStraightThrough, GroupCount, zero_sum
 from ..ops.marginals import log_marginals_given
 from ._guide_counts import CountsMessenger, counts_of, repeat_to_full_size
 
@@ -257,10 +257,9 @@ class AutoHypergeometric(AutoGuide):
         """
         result: dict[str, Any] = {}
         for name, urn in self.posterior(*args, **kwargs).items():
-            cdf = log_marginals_given(urn._known, urn._table_sizes[0]).exp().cumsum(-1)
-            q = torch.as_tensor(quantiles, dtype=cdf.dtype, device=cdf.device)
-            q = q.reshape((-1,) + (1,) * cdf.dim())
-            result[name] = urn._out((cdf * (1 + 1e-12) < q).sum(-1))
+            marginals = urn._out(log_marginals_given(urn._known, urn._table_sizes[0]))
+            q = torch.as_tensor(quantiles).reshape((-1,) + (1,) * (marginals.dim() - 1))
+            result[name] = GroupCount(logits=marginals, validate_args=False).icdf(q)
         if self.continuous is not None:
             if not hasattr(self.continuous, "quantiles"):
                 raise NotImplementedError(

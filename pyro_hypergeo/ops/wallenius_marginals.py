@@ -3,21 +3,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ._race import gauss_nodes, log_rung, log_rung_odds
+from ._race import Nodes, log_rung, log_rung_odds
 from ._urn import Urn
 from .binomial import log_binomial_pmf
 from .wallenius import wallenius_log_prob_given
-from .wallenius_moments import snapshots_at
+from .wallenius_moments import LONGEST_TIME, rule_around, snapshots_at
 
-# Golden sections of a bracket of hundreds, and halvings of the logarithm of a length to within 2 %.
-_PEAK_STEPS, _END_STEPS = 40, 10
-_GOLDEN = 0.6180339887498949
-_SHORTEST, _LEFT, _RIGHT, _FALL = 1e-4, 40.0, 5.0, 34.0
+# Golden sections of a bracket of hundreds.
+_PEAK_STEPS, _GOLDEN = 40, 0.6180339887498949
+_HIGHEST = 100.0
 # Numbers in the largest table.
 _CELLS = 2_000_000
 _NODES = 128 * 21
@@ -89,7 +89,7 @@ def _log_marginal(urn: Urn, theta: Tensor, own: Tensor, k: Tensor) -> Tensor:
         theta.unsqueeze(-2).expand(shape),
     )
     with torch.no_grad():
-        nodes = gauss_nodes(*_place(counts._replace(theta=counts.theta.detach())))
+        nodes = _place(counts._replace(theta=counts.theta.detach()))
     times = nodes.peak.unsqueeze(-1) + nodes.offset
     return torch.logsumexp(_log_density(counts, times) + nodes.log_length, -1)
 
@@ -105,17 +105,28 @@ def _log_density(counts: _Counts, times: Tensor) -> Tensor:
     log_y = theta.unsqueeze(-2) + times.unsqueeze(-1)
     none, all_ = (rest <= 0).unsqueeze(-1), (rest >= everything).unsqueeze(-1)
     sizes = sizes.unsqueeze(-2)
-    log_mass = torch.where(none, -(sizes * at.rates).sum(-1), at.log_mass)
+    y = torch.exp(log_y.clamp(max=_HIGHEST))
+    log_mass = torch.where(none, -(sizes * y).sum(-1), at.log_mass - _cut_off(y, sizes, rest))
     log_mass = torch.where(all_, (sizes * log_rung(log_y)).sum(-1), log_mass)
     left = torch.where(none.unsqueeze(-1), sizes, at.rest)
     left = torch.where(all_.unsqueeze(-1), 0.0, left)
     k, size = counts.k.unsqueeze(-1), size.unsqueeze(-1)
     log_own = log_weight.unsqueeze(-1) + times
-    hazard = torch.exp(log_own) * (size - k) + (at.rates * left).sum(-1)
+    hazard = torch.exp(log_own) * (size - k) + (y * left).sum(-1)
     return log_binomial_pmf(k, size, log_rung_odds(log_own)) + log_mass + torch.log(hazard)
 
 
-def _place(counts: _Counts) -> tuple[Tensor, Tensor]:
+def _cut_off(y: Tensor, sizes: Tensor, rest: Tensor) -> Tensor:
+    """What the snapshots leave out where elements that ring for sure by then must not ring."""
+    # Most probably, by far, it is the heaviest that have rung.
+    y, order = y.sort(-1, descending=True)
+    sizes = sizes.expand(y.shape).gather(-1, order)
+    rung = rest[..., None, None] - (sizes.cumsum(-1) - sizes)
+    unrung = sizes - torch.minimum(rung.clamp(min=0), sizes)
+    return (unrung * (y - LONGEST_TIME).clamp(min=0)).sum(-1)
+
+
+def _place(counts: _Counts) -> Nodes:
     # Whatever has been drawn, the rest weighs at most everything and at least one lightest element.
     present = counts.sizes > 0
     heavy = torch.logsumexp(
@@ -125,17 +136,7 @@ def _place(counts: _Counts) -> tuple[Tensor, Tensor]:
     light = counts.theta.masked_fill(~present, torch.inf).amin(-1)
     light = torch.where(counts.size > 0, torch.minimum(light, counts.log_weight), light)
     low, high = -heavy, torch.log1p(counts.rest + counts.k) - light
-    peak = _summit(counts, low, high)
-    top = _log_density(counts, peak.unsqueeze(-1))
-    sign = torch.tensor([-1.0, 1.0], dtype=peak.dtype, device=peak.device)
-    longest = torch.tensor([_LEFT, _RIGHT], dtype=peak.dtype, device=peak.device)
-    far = torch.log(longest).expand(*peak.shape, 2)
-    near = torch.log(torch.full_like(far, _SHORTEST))
-    for _ in range(_END_STEPS):
-        middle = 0.5 * (near + far)
-        fallen = _log_density(counts, peak.unsqueeze(-1) + sign * torch.exp(middle)) < top - _FALL
-        near, far = torch.where(fallen, near, middle), torch.where(fallen, middle, far)
-    return peak, torch.exp(far)
+    return rule_around(_summit(counts, low, high), partial(_log_density, counts))
 
 
 def _summit(counts: _Counts, low: Tensor, high: Tensor) -> Tensor:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -23,8 +26,8 @@ _END_PARTS = 12
 _SHORTEST, _LEFT, _RIGHT = 1e-4, 40.0, 5.0
 # What is left out beyond the ends is exp(-_FALL) of the whole.
 _FALL = 34.0
-# Beyond it nothing of a group is left in any float.
-_LONGEST_TIME = 500.0
+# Rates times times are cut there: beyond it nothing of a group is left in any float.
+LONGEST_TIME = 500.0
 
 
 class Snapshots(NamedTuple):
@@ -133,7 +136,8 @@ def snapshots(urn: Urn) -> Snapshots:
     theta = urn.log_weights
     theta = theta - theta.detach().masked_fill(sizes <= 0, -torch.inf).amax(-1, keepdim=True)
     with torch.no_grad():
-        nodes = _time_nodes(theta, sizes, urn.total)
+        centre = _centre(theta, sizes, urn.total)
+        nodes = rule_around(centre, partial(_log_density, theta, sizes, urn.total))
     times = nodes.peak.unsqueeze(-1) + nodes.offset
     at = snapshots_at(theta, sizes, urn.total, times)
     return at._replace(log_mass=at.log_mass + nodes.log_length)
@@ -177,22 +181,21 @@ def snapshots_at(theta: Tensor, sizes: Tensor, total: Tensor, times: Tensor) -> 
     return Snapshots(log_mass, torch.exp(log_rates), groups, Derivatives(groups, lattice))
 
 
-_LOG_LONGEST_TIME = float(torch.tensor(_LONGEST_TIME).log())
+_LOG_LONGEST_TIME = math.log(LONGEST_TIME)
 
 
-def _time_nodes(theta: Tensor, sizes: Tensor, total: Tensor) -> Nodes:
-    centre = _centre(theta, sizes, total)
-    top = _log_density(theta, sizes, total, centre.unsqueeze(-1))
-    sign = torch.tensor([-1.0, 1.0], dtype=theta.dtype, device=theta.device)
-    longest = torch.tensor([_LEFT, _RIGHT], dtype=theta.dtype, device=theta.device)
+def rule_around(centre: Tensor, log_density: Callable[[Tensor], Tensor]) -> Nodes:
+    """The rule from where a density of log-times, (..., U), rises to where it has vanished."""
+    top = log_density(centre.unsqueeze(-1))
+    sign = torch.tensor([-1.0, 1.0], dtype=centre.dtype, device=centre.device)
+    longest = torch.tensor([_LEFT, _RIGHT], dtype=centre.dtype, device=centre.device)
     high = torch.log(longest).expand(*centre.shape, 2)
     low = torch.log(torch.full_like(high, _SHORTEST))
-    part = torch.arange(1, _END_PARTS, dtype=theta.dtype, device=theta.device) / _END_PARTS
+    part = torch.arange(1, _END_PARTS, dtype=centre.dtype, device=centre.device) / _END_PARTS
     for _ in range(2):
         between = low.unsqueeze(-1) + (high - low).unsqueeze(-1) * part  # (..., 2, parts - 1)
         offset = sign.unsqueeze(-1) * torch.exp(between)
-        times = centre.unsqueeze(-1) + offset.flatten(-2)
-        inside = _log_density(theta, sizes, total, times) >= top - _FALL
+        inside = log_density(centre.unsqueeze(-1) + offset.flatten(-2)) >= top - _FALL
         # The outermost, as the density may have a second bump.
         last = (inside.reshape(between.shape) * part).amax(-1) * _END_PARTS
         width = (high - low) / _END_PARTS
