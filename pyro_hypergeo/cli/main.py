@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import datasets
+from ..infer.laws import LAWS
 from .errors import CommandError
 from .extras import require
 from .likelihood import estimate
@@ -153,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--law",
-        choices=["fisher", "wallenius"],
+        choices=sorted(LAWS),
         default="fisher",
         help="each element is taken or left, or one is taken after the other (%(default)s)",
     )

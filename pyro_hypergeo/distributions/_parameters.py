@@ -166,3 +166,11 @@ def _first(mask: Tensor) -> tuple[int, ...]:
 def _show(value: Tensor) -> object:
     shown = value.tolist()
     return int(shown) if isinstance(shown, float) and shown.is_integer() else shown
+
+
+def known_estimator(estimator: str, known: tuple[str, ...]) -> str:
+    """The estimator; ValueError if a law does not have it."""
+    if estimator not in known:
+        names = ", ".join(map(repr, known))
+        raise ValueError(f"Expected `estimator` to be one of {names}, but got {estimator!r}.")
+    return estimator

@@ -228,6 +228,9 @@ class UrnLaw(TorchDistribution):
         :raises ValueError: if there are more than ``max_enumeration`` of them.
         :raises NotImplementedError: if totals or sizes differ within the batch.
         """
+        return self._list_support(expand)
+
+    def _list_support(self, expand: bool) -> Tensor:
         sizes, total = self._one_urn()
         if ops.support_exceeds(sizes, total, self.max_enumeration):
             raise ValueError(

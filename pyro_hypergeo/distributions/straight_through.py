@@ -13,7 +13,7 @@ from ..ops.affine_gradient import affine_movement
 from ..ops.gumbel_gradient import gumbel_movement
 from ..ops.implicit_gradient import implicit_movement
 from ..ops.mean_gradient import mean_movement
-from ._parameters import Numbers, positive_temperature
+from ._parameters import Numbers, known_estimator, positive_temperature
 from .fisher import FisherHypergeometric
 
 _ESTIMATORS = ("affine", "mean", "implicit", "gumbel")
@@ -99,10 +99,7 @@ class FisherHypergeometricStraightThrough(FisherHypergeometric):
         temperature: float | Tensor = 1.0,
         validate_args: bool | None = None,
     ) -> None:
-        if estimator not in _ESTIMATORS:
-            names = ", ".join(map(repr, _ESTIMATORS))
-            raise ValueError(f"Expected `estimator` to be one of {names}, but got {estimator!r}.")
-        self.estimator = estimator
+        self.estimator = known_estimator(estimator, _ESTIMATORS)
         super().__init__(
             total_count, group_sizes, weights, log_weights=log_weights, validate_args=validate_args
         )

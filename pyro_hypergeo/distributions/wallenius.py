@@ -160,7 +160,7 @@ class WalleniusHypergeometric(UrnLaw):
             sizes differ within the batch.
         """
         try:
-            support = self.enumerate_support(expand=False)
+            support = self._list_support(expand=False)
         except (ValueError, NotImplementedError) as error:
             raise NotImplementedError(
                 "The entropy of Wallenius' law has no closed form and is summed over the support, "

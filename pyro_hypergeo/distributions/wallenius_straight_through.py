@@ -10,7 +10,7 @@ from torch import Size, Tensor
 from ..ops._carry import carry
 from ..ops._static import inside_transform
 from ..ops.wallenius_gradient import affine_movement_of
-from ._parameters import Numbers
+from ._parameters import Numbers, known_estimator
 from .wallenius import WalleniusHypergeometric
 
 _ESTIMATORS = ("affine", "mean")
@@ -72,10 +72,7 @@ class WalleniusHypergeometricStraightThrough(WalleniusHypergeometric):
         estimator: str = "affine",
         validate_args: bool | None = None,
     ) -> None:
-        if estimator not in _ESTIMATORS:
-            names = ", ".join(map(repr, _ESTIMATORS))
-            raise ValueError(f"Expected `estimator` to be one of {names}, but got {estimator!r}.")
-        self.estimator = estimator
+        self.estimator = known_estimator(estimator, _ESTIMATORS)
         super().__init__(
             total_count, group_sizes, weights, log_weights=log_weights, validate_args=validate_args
         )
@@ -96,10 +93,6 @@ class WalleniusHypergeometricStraightThrough(WalleniusHypergeometric):
             return carry(counts, self._mean)
         return carry(counts, affine_movement_of(counts, self._mean, self._covariance))
 
-    def entropy(self) -> Tensor:
-        """Entropy in nats, as that of :class:`WalleniusHypergeometric`."""
-        return _exact(self).entropy()
-
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """
         :raises NotImplementedError: always; :class:`WalleniusHypergeometric` enumerates.
@@ -109,10 +102,3 @@ class WalleniusHypergeometricStraightThrough(WalleniusHypergeometric):
             "carry a gradient would be weighed wrongly. WalleniusHypergeometric is the same law "
             "and does."
         )
-
-
-def _exact(law: WalleniusHypergeometricStraightThrough) -> WalleniusHypergeometric:
-    given: dict[str, Any] = {law._given: law._parameter}
-    result = WalleniusHypergeometric(law.total_count, law.group_sizes, validate_args=False, **given)
-    result.max_enumeration = law.max_enumeration
-    return result

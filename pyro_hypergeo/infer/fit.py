@@ -11,7 +11,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from .laws import LAWS, log_likelihood
+from .laws import LogLikelihood, check_law, log_likelihood, urns_of
 
 _MAX_STEPS, _LONGEST = 100, 5.0
 # Newton's decrement g H^-1 g is twice the log-likelihood still to gain.
@@ -81,8 +81,7 @@ def fit_weights(
         than its group.
     :raises NoFiniteEstimateError: if weights can grow without end; it says which groups'.
     """
-    if law not in LAWS:
-        raise ValueError(f"Expected `law` to be one of {sorted(LAWS)}, but got {law!r}.")
+    check_law(law)
     sizes, drawn = _as_strata("group_sizes", group_sizes), _as_strata("counts", counts)
     if sizes.shape != drawn.shape:
         raise ValueError(
@@ -102,8 +101,10 @@ def fit_weights(
             f"Expected `reference` between {-groups} and {groups - 1}, but got {reference}."
         )
     _check_finite(sizes, drawn)
-    theta, information, iterations = _newton(law, sizes, drawn)
-    return _report(law, theta, information, iterations, sizes, drawn, reference)
+    theta, known, iterations = _newton(law, sizes, drawn)
+    equal = urns_of(law, torch.zeros_like(theta), sizes, drawn).log_prob(drawn).sum()
+    contrast, covariance, errors = _relative(theta, known.information, reference)
+    return WeightsFit(contrast, covariance, errors, known.value, equal, iterations, law)
 
 
 def _as_strata(name: str, values: Tensor | Sequence[Any]) -> Tensor:
@@ -125,7 +126,7 @@ def _as_strata(name: str, values: Tensor | Sequence[Any]) -> Tensor:
     return table
 
 
-def _newton(law: str, sizes: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, int]:
+def _newton(law: str, sizes: Tensor, drawn: Tensor) -> tuple[Tensor, LogLikelihood, int]:
     # Pooled log-odds are the answer if the strata are alike and large, and never far.
     left = (sizes - drawn).sum(0)
     theta = torch.log((drawn.sum(0) + 0.5) / (left + 0.5))
@@ -135,7 +136,7 @@ def _newton(law: str, sizes: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, int
         decrement = gradient @ step
         theta = theta + step * (_LONGEST / step.abs().max()).clamp(max=1)
         if decrement <= _CONVERGED * information.diagonal().sum().clamp(min=1):
-            return theta, log_likelihood(law, theta, sizes, drawn).information, iteration
+            return theta, log_likelihood(law, theta, sizes, drawn), iteration
     raise RuntimeError(f"Newton's method has not converged in {_MAX_STEPS} steps.")
 
 
@@ -145,15 +146,10 @@ def _solve(information: Tensor, gradient: Tensor) -> Tensor:
     return torch.linalg.solve(information + gauge, gradient)
 
 
-def _report(
-    law: str,
-    theta: Tensor,
-    information: Tensor,
-    iterations: int,
-    sizes: Tensor,
-    drawn: Tensor,
-    reference: int | None,
-) -> WeightsFit:
+def _relative(
+    theta: Tensor, information: Tensor, reference: int | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-weights in the gauge that is asked for, their covariance and standard errors."""
     groups = len(theta)
     # Rows are the contrasts with the reference or the mean.
     contrast = torch.eye(groups, dtype=theta.dtype)
@@ -168,15 +164,7 @@ def _report(
     if reference is not None:
         variance = variance.clone()
         variance[reference] = 0
-    return WeightsFit(
-        contrast @ theta,
-        covariance,
-        variance.sqrt(),
-        log_likelihood(law, theta, sizes, drawn).value,
-        log_likelihood(law, torch.zeros_like(theta), sizes, drawn).value,
-        iterations,
-        law,
-    )
+    return contrast @ theta, covariance, variance.sqrt()
 
 
 def _check_finite(sizes: Tensor, drawn: Tensor) -> None:

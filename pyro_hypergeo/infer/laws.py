@@ -13,10 +13,14 @@ from ..distributions import FisherHypergeometric, WalleniusHypergeometric
 LAWS: dict[str, Any] = {"fisher": FisherHypergeometric, "wallenius": WalleniusHypergeometric}
 
 
-def urns_of(law: str, log_weights: Tensor, group_sizes: Tensor, counts: Tensor) -> Any:
-    """Urns of that law, one for each stratum, from which as many are drawn as were."""
+def check_law(law: str) -> None:
+    """Raises ValueError if there is no such law."""
     if law not in LAWS:
         raise ValueError(f"Expected `law` to be one of {sorted(LAWS)}, but got {law!r}.")
+
+
+def urns_of(law: str, log_weights: Tensor, group_sizes: Tensor, counts: Tensor) -> Any:
+    """Urns of that law, one for each stratum, from which as many are drawn as were."""
     return LAWS[law](counts.sum(-1), group_sizes, log_weights=log_weights, validate_args=False)
 
 

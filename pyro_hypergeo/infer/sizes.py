@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .laws import LAWS
+from .laws import LAWS, check_law
 
 Means = Callable[[Tensor], Tensor]
 
@@ -53,8 +53,7 @@ def sizes_from_mean(
     :raises ValueError: if the means are negative or sum to ``number_of_elements`` or more, or a
         weight is not positive.
     """
-    if law not in LAWS:
-        raise ValueError(f"Expected `law` to be one of {sorted(LAWS)}, but got {law!r}.")
+    check_law(law)
     means, theta = _checked(mean, weights, number_of_elements)
     total = means.sum().round()
 
