@@ -101,7 +101,10 @@ class WalleniusHypergeometric(UrnLaw):
     @lazy_property
     def _covariance(self) -> Tensor:
         urn = self._urn
-        return wallenius_covariance64(urn, snapshots(urn))
+        at = snapshots(urn)
+        # Nearly free beside the snapshots, which the mean would take once more.
+        self.__dict__.setdefault("_mean", wallenius_mean64(urn, at))
+        return wallenius_covariance64(urn, at)
 
     def sample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008
         """Exact draws, of shape ``sample_shape + batch_shape + (G,)``.

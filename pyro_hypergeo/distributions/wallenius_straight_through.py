@@ -91,7 +91,8 @@ class WalleniusHypergeometricStraightThrough(WalleniusHypergeometric):
             return counts
         if self.estimator == "mean":
             return carry(counts, self._mean)
-        return carry(counts, affine_movement_of(counts, self._mean, self._covariance))
+        covariance = self._covariance  # first, since it brings the mean along
+        return carry(counts, affine_movement_of(counts, self._mean, covariance))
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """

@@ -169,3 +169,23 @@ def test_vmap(estimator: str) -> None:
     assert gradients.shape == (4, 3)
     assert gradients.isfinite().all() and gradients.abs().max() > 0
     assert gradients.sum(-1).abs().max() < 1e-8
+
+
+@every
+def test_the_integral_over_time_is_set_up_once(
+    estimator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyro_hypergeo.distributions.wallenius as module
+
+    taken = []
+    snapshots = module.snapshots
+
+    def counted(urn: Any) -> Any:
+        taken.append(urn)
+        return snapshots(urn)
+
+    monkeypatch.setattr(module, "snapshots", counted)
+    d = make(theta(), estimator=estimator)
+    d.rsample((5,)).sum().backward()
+    _ = d.mean
+    assert len(taken) == 1
