@@ -17,7 +17,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from pyro_hypergeo import FisherHypergeometric, MultivariateHypergeometric
+from pyro_hypergeo import (
+    FisherHypergeometric,
+    MultivariateHypergeometric,
+    WalleniusHypergeometric,
+)
 
 SIZES, TOTAL = [5, 3, 2], 4
 DATA = torch.tensor([[2.0, 1.0, 1.0], [4.0, 0.0, 0.0]], dtype=torch.float64)
@@ -468,9 +472,10 @@ def test_compiled_sample(compiled: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("name", ["weights", "log_weights"])
-def test_traced_log_prob(name: str) -> None:
+@pytest.mark.parametrize("cls", [FisherHypergeometric, WalleniusHypergeometric])
+def test_traced_log_prob(cls: Any, name: str) -> None:
     def log_prob(x: Tensor, value: Tensor) -> Tensor:
-        law = FisherHypergeometric(TOTAL, SIZES, **{name: x}, validate_args=False)
+        law = cls(TOTAL, SIZES, **{name: x}, validate_args=False)
         return law.log_prob(value)
 
     traced = torch.jit.trace(log_prob, (torch.ones(3), DATA))

@@ -255,19 +255,6 @@ def test_compiled_log_prob() -> None:
     torch.testing.assert_close(x.grad, same.grad, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-def test_traced_log_prob() -> None:
-    def log_prob(x: Tensor, value: Tensor) -> Tensor:
-        law = WalleniusHypergeometric(TOTAL, SIZES, weights=x, validate_args=False)
-        return law.log_prob(value)
-
-    traced = torch.jit.trace(log_prob, (torch.ones(3), DATA))
-    # The trace holds for other weights and values.
-    for x in (torch.tensor([0.3, 2.0, 1.1]), torch.tensor([5.0, 0.1, 0.2])):
-        result = traced(x, DATA.flip(0))
-        torch.testing.assert_close(result, log_prob(x, DATA.flip(0)), rtol=1e-13, atol=1e-13)
-
-
 def test_device_is_that_of_any_tensor_given() -> None:
     meta = torch.device("meta")
     sizes = torch.tensor(SIZES, device=meta)

@@ -11,8 +11,7 @@ import mpmath
 import pytest
 import torch
 from scipy import stats
-from torch.autograd import gradcheck, gradgradcheck
-from torch.func import grad, hessian, vmap
+from torch.func import hessian, vmap
 
 from pyro_hypergeo.ops import enumerate_counts, log_prob, wallenius_log_prob
 from tests import wallenius_oracle
@@ -89,47 +88,6 @@ def test_equal_weights_are_fishers():
         torch.testing.assert_close(ours, theirs, rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize(
-    "counts",
-    [[0, 2, 3, 0], [2, 2, 3, 0], [-1, 4, 3, 0], [5, 0, 1, 0], [1, 2, 2, 1], [0, 7, -1, 0]],
-)
-def test_impossible_counts(counts):
-    log_weights, sizes, total = PLAIN.tensors
-    log_weights.requires_grad_()
-    value = wallenius_log_prob(torch.tensor(counts), log_weights, sizes, total)
-    assert value == -math.inf
-    (gradient,) = torch.autograd.grad(value, log_weights)
-    assert (gradient == 0).all()
-
-
-@pytest.mark.parametrize("total", [-1.0, 13.0])
-def test_impossible_totals(total):
-    log_weights = torch.tensor([0.5, -math.inf, 1.0], requires_grad=True)
-    sizes = torch.tensor([3.0, 4.0, 5.0])
-    for counts in (torch.zeros(3), sizes, torch.tensor([total, 0.0, 0.0])):
-        value = wallenius_log_prob(counts, log_weights, sizes, torch.tensor(total))
-        assert value == -math.inf
-        (gradient,) = torch.autograd.grad(value, log_weights)
-        assert (gradient == 0).all()
-
-
-@pytest.mark.parametrize(
-    ("urn", "counts"), [(PLAIN, COUNTS), (WIDE, torch.tensor([1.0, 2.0, 8.0]).double())]
-)
-def test_gradients(urn, counts):
-    log_weights, sizes, total = urn.tensors
-    log_weights.requires_grad_()
-
-    def value(theta):
-        return wallenius_log_prob(counts, theta, sizes, total)
-
-    assert gradcheck(value, log_weights, check_forward_ad=True)
-    assert gradgradcheck(value, log_weights)
-    # Only ratios of weights matter.
-    (gradient,) = torch.autograd.grad(value(log_weights), log_weights)
-    assert gradient.sum().abs() < 1e-12
-
-
 def test_gradients_are_those_of_long_arithmetic():
     theta, sizes, x = [math.log(1e6), 0.0, 0.3], [100, 5, 7], [99, 1, 2]
     log_weights = torch.tensor(theta, requires_grad=True)
@@ -151,18 +109,6 @@ def test_gradients_are_those_of_long_arithmetic():
             assert gradient[i].item() == pytest.approx(float(truth), rel=1e-11, abs=1e-11)
 
 
-def test_gradients_in_the_counts():
-    log_weights, sizes, total = PLAIN.tensors
-    log_weights.requires_grad_()
-    counts = (sizes * total / sizes.sum()).requires_grad_()
-
-    def value(x, theta):
-        return wallenius_log_prob(x[..., :3], theta[..., :3], sizes[:3], total)
-
-    assert gradcheck(value, (counts, log_weights), check_forward_ad=True)
-    assert gradgradcheck(value, (counts, log_weights))
-
-
 def test_gradients_where_a_heavy_group_is_drawn_wholly():
     log_weights = torch.tensor([1500.0, 0.0, -800.0], requires_grad=True)
     x, sizes = torch.tensor([3.0, 4.0, 1.0], requires_grad=True), torch.tensor([3.0, 4.0, 5.0])
@@ -174,95 +120,16 @@ def test_gradients_where_a_heavy_group_is_drawn_wholly():
     assert second.isfinite().all()
 
 
-def test_zero_weight():
-    sizes, total = torch.tensor([3.0, 4.0, 5.0]), torch.tensor(6.0)
-    log_weights = torch.tensor([0.5, -math.inf, 1.0], requires_grad=True)
-    value = wallenius_log_prob(torch.tensor([2.0, 0.0, 4.0]), log_weights, sizes, total)
-    without = wallenius_log_prob(
-        torch.tensor([2.0, 4.0]), torch.tensor([0.5, 1.0]), sizes[[0, 2]], total
-    )
-    torch.testing.assert_close(value, without, rtol=1e-14, atol=0)
-    (gradient,) = torch.autograd.grad(value, log_weights, create_graph=True)
-    assert gradient.isfinite().all()
-    assert gradient[1] == 0
-    (second,) = torch.autograd.grad(gradient[0], log_weights)
-    assert second.isfinite().all()
-    assert second[1] == 0
-    assert wallenius_log_prob(torch.tensor([2.0, 1.0, 3.0]), log_weights, sizes, total) == -math.inf
-    # All that can be drawn is drawn.
-    everything = torch.tensor([3.0, 0.0, 5.0])
-    assert wallenius_log_prob(everything, log_weights, sizes, torch.tensor(8.0)) == 0
-
-
-def test_certain_draws():
-    sizes = torch.tensor([3.0, 0.0, 5.0])
-    log_weights = torch.tensor([0.5, 9.0, 1.0], requires_grad=True)
-    for counts in (torch.zeros(3), sizes):
-        value = wallenius_log_prob(counts, log_weights, sizes, counts.sum())
-        assert value == 0
-        (gradient,) = torch.autograd.grad(value, log_weights)
-        assert (gradient == 0).all()
-        wrong = counts + torch.tensor([1.0, 0.0, -1.0])
-        assert wallenius_log_prob(wrong, log_weights, sizes, counts.sum()) == -math.inf
-    for total in torch.arange(8.0):
-        size = torch.tensor([7.0])
-        one = wallenius_log_prob(total.unsqueeze(-1), torch.tensor([2.0]), size, total)
-        assert one.abs() <= 1e-13
-
-
-def test_broadcasting():
-    log_weights, sizes, total = PLAIN.tensors
-    counts = enumerate_counts(PLAIN.sizes, PLAIN.total).double()
-    many = torch.stack([log_weights, -log_weights]).unsqueeze(1)
-    table = wallenius_log_prob(counts, many, sizes, total)
-    assert table.shape == (2, len(counts))
-    one = wallenius_log_prob(counts[3], -log_weights, sizes, total)
-    torch.testing.assert_close(table[1, 3], one)
-    totals = torch.arange(-1.0, 18.0)
-    one = wallenius_log_prob(COUNTS, log_weights, sizes, totals)
-    assert one.isfinite().tolist() == (totals == 6).tolist()
-    assert wallenius_log_prob(counts[:0], log_weights, sizes, total).shape == (0,)
-
-
-def test_dtypes_and_flags():
-    log_weights, sizes, total = PLAIN.tensors
-    value = wallenius_log_prob(COUNTS.float(), log_weights.float(), sizes.long(), total.long())
-    assert value.dtype == torch.float32
-    exact = wallenius_log_prob(COUNTS, *PLAIN.tensors)
-    torch.testing.assert_close(value.double(), exact, rtol=1e-6, atol=0)
-    assert wallenius_log_prob(COUNTS.long(), log_weights, sizes, total).dtype == torch.float64
-    assert not value.requires_grad
-
-
-def test_transforms():
+def test_hessian():
     log_weights, sizes, total = PLAIN.tensors
     many = torch.stack([log_weights, -log_weights, log_weights.flip(-1).roll(-1)])
 
     def value(theta):
         return wallenius_log_prob(COUNTS, theta, sizes, total)
 
-    def slope(theta):
-        leaf = theta.clone().requires_grad_()
-        return torch.autograd.grad(value(leaf).sum(), leaf)[0]
-
-    torch.testing.assert_close(vmap(value)(many), value(many))
-    torch.testing.assert_close(vmap(grad(value))(many), slope(many))
     curvature = hessian(value)(log_weights)
     torch.testing.assert_close(curvature, curvature.mT)
     torch.testing.assert_close(vmap(hessian(value))(many)[0], curvature)
-    counts = enumerate_counts(PLAIN.sizes, PLAIN.total).double()
-    over_counts = vmap(wallenius_log_prob, (0, None, None, None))(counts, *PLAIN.tensors)
-    torch.testing.assert_close(over_counts, wallenius_log_prob(counts, *PLAIN.tensors))
-
-
-# While torch traces, the rule's nodes become constants; that is what it warns of.
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-def test_trace():
-    log_weights, sizes, total = PLAIN.tensors
-    traced = torch.jit.trace(wallenius_log_prob, (COUNTS, -log_weights, sizes + 2, total))
-    given = COUNTS, log_weights, sizes, total
-    torch.testing.assert_close(traced(*given), wallenius_log_prob(*given))
-    assert traced(COUNTS + 9, log_weights, sizes, total) == -math.inf
 
 
 def test_in_parts_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:

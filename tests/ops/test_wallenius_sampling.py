@@ -15,19 +15,11 @@ from pyro_hypergeo.ops import (
 )
 from pyro_hypergeo.ops._urn import make_urn
 from pyro_hypergeo.ops.wallenius_sampling import _by_clocks, _by_cuts
-from tests.ops.fixture import PLAIN, WIDE, Urn
+from tests.ops.fixture import PLAIN, Urn
 from tests.ops.test_sampling import DRAWS, assert_fits, assert_possible, histogram
+from tests.ops.test_sampling import URNS as SHARED
 
-URNS = {
-    "plain": PLAIN,
-    "wide": WIDE,
-    "two": Urn([0.8, -0.3], [9, 14], 11),
-    "five": Urn([1.0, -0.5, 0.0, 2.0, -1.2], [2, 3, 1, 2, 4], 5),
-    "subsets": Urn([1.2, -0.5, 0.0, 0.7, -1.0, 0.3, 2.0], [1] * 7, 3),
-    "zero_weight": Urn([0.5, -math.inf, 1.5], [6, 4, 5], 7),
-    "one_missing": Urn([0.5, -1.0, 2.0], [4, 7, 5], 15),
-    "large": Urn([0.0, 1.0], [300, 400], 250),
-}
+URNS = SHARED | {"large": Urn([0.0, 1.0], [300, 400], 250)}
 
 
 def by_clocks(urn):
