@@ -13,7 +13,7 @@ from torch.distributions import constraints
 from torch.distributions.utils import lazy_property
 
 from .. import ops
-from ..ops._static import largest
+from ..ops.tracing import largest
 from ._parameters import Numbers, check_urn, mean_parameters, static_sizes, urn_parameters
 from .constraints import hypergeometric_counts
 from .group_count import GroupCount

@@ -10,7 +10,7 @@ from torch import Size
 from torch.distributions import constraints
 from torch.distributions.utils import lazy_property
 
-from ..ops._cumulants import Cumulants, central_cumulants
+from ..ops.fisher.state import Cumulants, central_cumulants
 from ._parameters import Numbers
 from .fisher import FisherHypergeometric
 

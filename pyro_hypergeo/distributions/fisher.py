@@ -10,12 +10,13 @@ from torch import Size, Tensor
 from torch.distributions.utils import lazy_property
 
 from .. import ops
-from ..ops._cumulants import Cumulants, covariance64, cumulants, variance64
-from ..ops._static import largest
-from ..ops.log_prob import log_prob_given
-from ..ops.marginals import log_marginal_given
-from ..ops.sampling import sample_given
-from ..ops.windows import entropy_given
+from ..ops.fisher.bulk_marginals import entropy_given
+from ..ops.fisher.density import log_prob_given
+from ..ops.fisher.marginals import log_marginal_given
+from ..ops.fisher.moments import covariance64, variance64
+from ..ops.fisher.sampling import sample_given
+from ..ops.fisher.state import Cumulants, cumulants
+from ..ops.tracing import largest
 from ._urn_law import UrnLaw
 
 

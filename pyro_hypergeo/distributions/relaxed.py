@@ -10,8 +10,8 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from ..ops.log_prob import log_prob_given
-from ..ops.relaxed import relaxed_sample_given
+from ..ops.fisher.density import log_prob_given
+from ..ops.gradients.soft_counts import relaxed_sample_given
 from ._parameters import Numbers, positive_temperature
 from .constraints import hypergeometric_soft_counts
 from .fisher import FisherHypergeometric

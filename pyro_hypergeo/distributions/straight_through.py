@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Size, Tensor
 
-from ..ops._carry import carry
-from ..ops._static import inside_transform, largest
-from ..ops.affine_gradient import affine_movement
-from ..ops.gumbel_gradient import gumbel_movement
-from ..ops.implicit_gradient import implicit_movement
-from ..ops.mean_gradient import mean_movement
+from ..ops.gradients.affine import affine_movement
+from ..ops.gradients.gumbel import gumbel_movement
+from ..ops.gradients.implicit import implicit_movement
+from ..ops.gradients.mean import mean_movement
+from ..ops.gradients.straight_through import carry
+from ..ops.tracing import inside_transform, largest
 from ._parameters import Numbers, known_estimator, positive_temperature
 from .fisher import FisherHypergeometric
 

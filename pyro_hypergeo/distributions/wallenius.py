@@ -10,12 +10,13 @@ from torch import Size, Tensor
 from torch.distributions.utils import lazy_property
 
 from .. import ops
-from ..ops._static import largest
-from ..ops._urn import Urn, make_urn
-from ..ops.wallenius import wallenius_log_prob_given
-from ..ops.wallenius_marginals import wallenius_log_marginal_given
-from ..ops.wallenius_moments import snapshots, wallenius_covariance64, wallenius_mean64
-from ..ops.wallenius_sampling import wallenius_sample64
+from ..ops.tracing import largest
+from ..ops.urn import Urn, make_urn
+from ..ops.wallenius.density import wallenius_log_prob_given
+from ..ops.wallenius.marginals import wallenius_log_marginal_given
+from ..ops.wallenius.moments import wallenius_covariance64, wallenius_mean64
+from ..ops.wallenius.sampling import wallenius_sample64
+from ..ops.wallenius.snapshots import snapshots
 from ._urn_law import UrnLaw
 
 # Count vectors whose probabilities are found at a time.

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Size, Tensor
 
-from ..ops._carry import carry
-from ..ops._static import inside_transform
-from ..ops.wallenius_gradient import affine_movement_of
+from ..ops.gradients.affine import affine_movement_of
+from ..ops.gradients.straight_through import carry
+from ..ops.tracing import inside_transform
 from ._parameters import Numbers, known_estimator
 from .wallenius import WalleniusHypergeometric
 

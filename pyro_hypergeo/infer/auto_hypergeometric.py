@@ -18,7 +18,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ..distributions import FisherHypergeometricStraightThrough, GroupCount, zero_sum
-from ..ops.marginals import log_marginals_given
+from ..ops.fisher.marginals import log_marginals_given
 from ._guide_counts import CountsMessenger, counts_of, repeat_to_full_size
 
 

@@ -13,7 +13,8 @@ from pyro.ops.indexing import Vindex
 from torch import Tensor
 
 from ..distributions import FisherHypergeometric
-from ..ops.suffix import log_suffixes, log_tilted_terms
+from ..ops.fisher.terms import log_tilted_terms
+from ..ops.log_convolution import log_suffixes
 
 
 def markov_counts(

@@ -1,0 +1,82 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ..log_convolution import log_convolve
+from .moments import log_partition
+
+
+def log_elementary_symmetric(log_values: Tensor, order: int | Tensor) -> Tensor:
+    r"""Logarithm of one elementary symmetric polynomial of positive values.
+
+    .. math::
+
+        \log e_k(v) = \log \sum_{i_1 < \dots < i_k} v_{i_1} \cdots v_{i_k}
+
+    It is :func:`log_partition` of groups of one element each. Cost: O(G), whatever the order.
+
+    :param Tensor log_values: :math:`\log v`, shape ``(..., G)``; ``-inf`` is a value of 0.
+    :param order: :math:`k`; an int or a tensor of shape ``(...)``.
+    :return: shape ``(...)``, in the dtype of the logarithms; ``-inf`` where no product has k
+        factors above 0. Its gradient is the probability of each value to be in the product.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import log_elementary_symmetric
+    >>> log_elementary_symmetric(torch.tensor([1.0, 2.0, 3.0]).log(), 2).exp()  # 2 + 3 + 6
+    tensor(11.0000)
+    """
+    k = torch.as_tensor(order, dtype=torch.float64, device=log_values.device)
+    return log_partition(log_values, torch.ones_like(log_values), k)
+
+
+def log_elementary_symmetrics(log_values: Tensor, max_order: int | None = None) -> Tensor:
+    r"""Logarithms of the elementary symmetric polynomials of all orders 0, ..., ``max_order``.
+
+    .. math::
+
+        \sum_k e_k(v) z^k = \prod_i (1 + v_i z)
+
+    The product is taken down a binary tree, in log space: all terms are positive, so that every
+    order has full relative accuracy. Differentiable twice. Cost: O(G K) with K = max_order, in
+    log2 G steps.
+
+    :param Tensor log_values: :math:`\log v`, shape ``(..., G)``; ``-inf`` is a value of 0.
+    :param int max_order: the largest order; G if not given.
+    :return: shape ``(..., max_order + 1)``, in the dtype of the logarithms.
+    :raises ValueError: if ``max_order`` is negative.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import log_elementary_symmetrics
+    >>> log_elementary_symmetrics(torch.tensor([1.0, 2.0, 3.0]).log()).exp()
+    tensor([ 1.0000,  6.0000, 11.0000,  6.0000])
+    """
+    values = log_values.shape[-1]
+    if max_order is None:
+        max_order = values
+    if max_order < 0:
+        raise ValueError(f"Expected `max_order` not to be negative, but got {max_order}.")
+    leaves = max(1, values)
+    # A value of 0 is a factor of 1.
+    leaf = pad(log_values.double(), (0, leaves - values), value=-torch.inf).unsqueeze(-1)
+    factors = torch.cat([torch.zeros_like(leaf), leaf], -1)  # (..., factors, order)
+    while factors.shape[-2] > 1:
+        factors = _pad_to_even(factors)
+        left, right = factors[..., 0::2, :], factors[..., 1::2, :]
+        length = min(2 * factors.shape[-1] - 1, max_order + 1)
+        factors = log_convolve(left, right, length)
+    missing = max(0, max_order + 1 - factors.shape[-1])
+    result = pad(factors[..., 0, : max_order + 1], (0, missing), value=-torch.inf)
+    return result.to(log_values.dtype)
+
+
+def _pad_to_even(factors: Tensor) -> Tensor:
+    if factors.shape[-2] % 2 == 0:
+        return factors
+    one = torch.full_like(factors[..., :1, :], -torch.inf)
+    one[..., 0] = 0.0
+    return torch.cat([factors, one], -2)

@@ -1,0 +1,199 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import torch
+from torch import Size, Tensor
+from torch.nn.functional import pad
+
+from ..log_convolution import log_convolve, log_suffixes
+from ..tracing import largest
+from .state import Cumulants, cumulants
+from .terms import log_tilted_terms
+
+
+def log_evidence(
+    log_likelihoods: Tensor, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor
+) -> Tensor:
+    r"""Log-evidence of observations that are independent of each other given the counts.
+
+    .. math::
+
+        \log \sum_x p(x) \prod_i L_i(x_i)
+
+    Its gradient in ``log_likelihoods`` is the posterior marginal of each group, and in the
+    log-weights the posterior mean less the prior mean; differentiable twice. All in float64
+    inside. Cost: O(G n min(n, max m)).
+
+    :param Tensor log_likelihoods: :math:`\log L_i(k)`, shape ``(..., G, M + 1)`` for the counts
+        0, ..., M, which must reach the largest possible one; ``-inf`` says that a count is ruled
+        out. Entries beyond a group's size are ignored.
+    :param Tensor log_weights: shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: shape ``(..., G)``.
+    :param Tensor total_count: shape ``(...)``.
+    :return: shape ``(...)``, in the dtype of the log-weights; ``-inf`` if all counts are ruled
+        out.
+    :raises ValueError: if ``log_likelihoods`` has not one row for each group, or misses a
+        possible count.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import log_evidence
+    >>> likelihoods = torch.tensor([[0.5, 0.5, 0.5], [0.0, 1.0, 1.0]])  # the second was drawn
+    >>> urn = torch.zeros(2), torch.tensor([2.0, 1.0]), torch.tensor(1.0)
+    >>> log_evidence(likelihoods.log(), *urn).exp()
+    tensor(0.1667)
+    """
+    problem = _Problem(log_likelihoods, log_weights, group_sizes, total_count)
+    return problem.log_evidence.to(log_weights.dtype)
+
+
+def posterior_log_marginals(
+    log_likelihoods: Tensor, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor
+) -> Tensor:
+    """Posterior log-marginals of all groups' counts, shape ``(..., G, M + 1)``.
+
+    Accurate relative to each probability, far into the tails; ``-inf`` where a count is
+    impossible, and everywhere if all counts are ruled out. Differentiable. Arguments, errors and
+    cost as for :func:`log_evidence`.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import posterior_log_marginals
+    >>> likelihoods = torch.tensor([[1.0, 1.0, 1.0], [0.5, 1.0, 1.0]])
+    >>> urn = torch.zeros(2), torch.tensor([2.0, 1.0]), torch.tensor(1.0)
+    >>> posterior_log_marginals(likelihoods.log(), *urn).exp()
+    tensor([[0.5000, 0.5000, 0.0000],
+            [0.5000, 0.5000, 0.0000]])
+    """
+    problem = _Problem(log_likelihoods, log_weights, group_sizes, total_count)
+    marginals = problem.log_marginals()
+    unseen = log_likelihoods.shape[-1] - marginals.shape[-1]
+    return pad(marginals, (0, unseen), value=-torch.inf).to(log_weights.dtype)
+
+
+def posterior_sample(
+    log_likelihoods: Tensor,
+    log_weights: Tensor,
+    group_sizes: Tensor,
+    total_count: Tensor,
+    sample_shape: Size = Size(),  # noqa: B008
+) -> Tensor:
+    """Exact draws from the posterior of the counts, of shape ``sample_shape + (..., G)``.
+
+    One group after the other by inverse cdf, given what is left. Cost: that of
+    :func:`log_evidence` once, and O(G min(n, max m)) for each draw. Other arguments and errors as
+    there.
+
+    :raises ValueError: if ``log_likelihoods`` rules out all counts.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import posterior_sample
+    >>> likelihoods = torch.tensor([[1.0, 1.0, 1.0], [0.0, 1.0, 1.0]])  # the second was drawn
+    >>> urn = torch.zeros(2), torch.tensor([2.0, 1.0]), torch.tensor(2.0)
+    >>> posterior_sample(likelihoods.log(), *urn)
+    tensor([1., 1.])
+    """
+    with torch.no_grad():
+        problem = _Problem(log_likelihoods, log_weights, group_sizes, total_count)
+        ruled_out = problem.log_evidence == -torch.inf
+        if ruled_out.any():
+            first = tuple(ruled_out.nonzero()[0].tolist())
+            where = f" at batch index {first}" if first else ""
+            raise ValueError(
+                f"Expected `log_likelihoods` of shape {tuple(log_likelihoods.shape)} to leave a "
+                f"possible count vector, but all are ruled out{where}."
+            )
+        return problem.sample(Size(sample_shape)).to(log_weights.dtype)
+
+
+class _Problem:
+    """The posterior as a chain: the state is what remains after each group."""
+
+    def __init__(
+        self,
+        log_likelihoods: Tensor,
+        log_weights: Tensor,
+        group_sizes: Tensor,
+        total_count: Tensor,
+    ) -> None:
+        known = cumulants(log_weights, group_sizes, total_count)
+        largest_total = largest(total_count)
+        largest_count = min(largest(group_sizes), largest_total)
+        _check(log_likelihoods, known, largest_count)
+        prior = log_tilted_terms(known, largest_count)
+        likelihoods = log_likelihoods[..., : largest_count + 1].double()
+        # Not by adding: whatever stands beyond the size of a group is ignored.
+        self.log_terms = torch.where(prior == -torch.inf, prior, prior + likelihoods)
+        self.log_suffixes = log_suffixes(self.log_terms, largest_total)
+        batch = self.log_terms.shape[:-2]
+        self.total = total_count.detach().double().expand(batch)
+        log_sum = _at(self.log_suffixes[..., 0, :], self.total.unsqueeze(-1)).squeeze(-1)
+        self.log_sum = log_sum
+        self.log_evidence = log_sum - known.log_center
+
+    def log_marginals(self) -> Tensor:
+        length, width = self.log_suffixes.shape[-1], self.log_terms.shape[-1]
+        possible = (self.log_sum > -torch.inf)[..., None, None]
+        log_sum = torch.where(possible[..., 0, 0], self.log_sum, 0.0).unsqueeze(-1)
+        remainder = torch.arange(length, dtype=self.total.dtype, device=self.total.device)
+        # Of the groups before: what they sum to if this much remains for the others.
+        drawn = self.total.unsqueeze(-1) - remainder
+        before = torch.where(remainder == 0, 0.0, -torch.inf).expand(drawn.shape)
+        rows = []
+        for i, terms in enumerate(self.log_terms.unbind(-2)):
+            remaining = pad(_at(before, drawn), (0, width - 1), value=-torch.inf)
+            after = self.log_suffixes[..., i + 1, :].unsqueeze(-2)
+            # [k, r]: r remain after this group, r + k before it.
+            others = _log_sum_exp(remaining.unfold(-1, length, 1) + after)
+            rows.append(terms + others - log_sum)
+            before = log_convolve(terms, before, length)
+        return torch.where(possible, torch.stack(rows, -2), -torch.inf)
+
+    def sample(self, sample_shape: Size) -> Tensor:
+        remaining = self.total.expand(sample_shape + self.total.shape)
+        k = torch.arange(self.log_terms.shape[-1], dtype=remaining.dtype, device=remaining.device)
+        counts = []
+        for i, terms in enumerate(self.log_terms.unbind(-2)):
+            after = self.log_suffixes[..., i + 1, :]
+            log_probs = terms + _at(after, remaining.unsqueeze(-1) - k)
+            cdf = (log_probs - log_probs.amax(-1, keepdim=True)).exp().cumsum(-1)
+            uniform = torch.rand(remaining.shape, dtype=cdf.dtype, device=cdf.device)
+            # Just under the whole: the first count whose cdf is beyond has positive probability.
+            target = uniform * (1 - 2**-52) * cdf[..., -1]
+            count = (cdf <= target.unsqueeze(-1)).sum(-1).to(remaining.dtype)
+            counts.append(count)
+            remaining = remaining - count
+        return torch.stack(counts, -1)
+
+
+def _check(log_likelihoods: Tensor, known: Cumulants, largest_count: int) -> None:
+    groups = known.urn.sizes.shape[-1]
+    if log_likelihoods.dim() < 2 or log_likelihoods.shape[-2] not in (1, groups):
+        raise ValueError(
+            f"Expected `log_likelihoods` of shape (..., {groups}, M + 1) for {groups} groups, but "
+            f"got {tuple(log_likelihoods.shape)}."
+        )
+    if log_likelihoods.shape[-1] <= largest_count:
+        raise ValueError(
+            f"Expected `log_likelihoods` of shape (..., {groups}, M + 1) with M of {largest_count} "
+            f"at least, the largest possible count, but got {tuple(log_likelihoods.shape)}."
+        )
+
+
+def _at(table: Tensor, index: Tensor) -> Tensor:
+    """Entries of the table (..., T) along its last dimension; ``-inf`` where there are none."""
+    shape = torch.broadcast_shapes(table.shape[:-1], index.shape[:-1])
+    last = table.shape[-1] - 1
+    clamped = index.long().clamp(0, last).expand(*shape, -1)
+    inside = (index >= 0) & (index <= last)
+    return torch.where(inside, table.expand(*shape, -1).gather(-1, clamped), -torch.inf)
+
+
+def _log_sum_exp(table: Tensor) -> Tensor:
+    # torch's has NaN for a gradient where all summands are 0.
+    shift = table.detach().amax(-1, keepdim=True)
+    shift = torch.where(shift == -torch.inf, 0.0, shift)
+    total = (table - shift).exp().sum(-1)
+    positive = total > 0
+    logarithm = torch.log(torch.where(positive, total, 1.0)) + shift.squeeze(-1)
+    return torch.where(positive, logarithm, -torch.inf)

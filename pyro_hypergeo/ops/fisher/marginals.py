@@ -1,0 +1,226 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..binomial import log1p_exp, log_tilted_pmf
+from ..saddlepoint.lattice import (
+    NODES,
+    Positions,
+    Tilted,
+    counted_by_rest,
+    has_largest_variance,
+    lattice_nodes,
+    log_lattice_prob,
+    log_moduli,
+    phases,
+    place_nodes,
+    tilted_groups,
+)
+from ..saddlepoint.tilt import solve_tilt
+from ..tracing import largest
+from .state import Cumulants, cumulants
+
+# Without a group that is not the one of largest variance, at least half of the variance remains;
+# nodes placed for the whole then reach as far as NODES would if there are sqrt(2) as many.
+_SHARED_NODES = math.ceil(math.sqrt(2) * NODES)
+
+
+def log_marginals(
+    log_weights: Tensor,
+    group_sizes: Tensor,
+    total_count: Tensor,
+    *,
+    max_size: int | None = None,
+) -> Tensor:
+    """Log-marginals of all groups, shape ``(..., G, max_size + 1)``, for counts 0, 1, ....
+
+    Accurate relative to each probability, far into the tails; ``-inf`` where a count is
+    impossible. Differentiable in the log-weights. Arguments as for :func:`log_partition`.
+    Cost: O(G max m) time and memory.
+
+    :param int max_size: the largest count; the largest size in the batch if not given.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import log_marginals
+    >>> log_marginals(torch.zeros(2), torch.tensor([2.0, 1.0]), torch.tensor(1.0)).exp()
+    tensor([[0.3333, 0.6667, 0.0000],
+            [0.6667, 0.3333, 0.0000]])
+    """
+    known = cumulants(log_weights, group_sizes, total_count)
+    if max_size is None:
+        max_size = largest(group_sizes)
+    return log_marginals_given(known, max_size).to(log_weights.dtype)
+
+
+def log_marginal(
+    log_weights: Tensor,
+    group_sizes: Tensor,
+    total_count: Tensor,
+    group: int,
+    *,
+    max_size: int | None = None,
+) -> Tensor:
+    """The log-marginal of one group, shape ``(..., max_size + 1)``, as :func:`log_marginals`.
+
+    Cost: O(G m_group) time and memory.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import log_marginal
+    >>> log_marginal(torch.zeros(2), torch.tensor([2.0, 1.0]), torch.tensor(1.0), 1).exp()
+    tensor([0.6667, 0.3333])
+    """
+    known = cumulants(log_weights, group_sizes, total_count)
+    if max_size is None:
+        max_size = largest(group_sizes[..., group])
+    return log_marginal_given(known, group, max_size).to(log_weights.dtype)
+
+
+def log_marginals_given(known: Cumulants, max_size: int) -> Tensor:
+    """Log-marginals of all groups in float64 from cumulants that are known already.
+
+    For any tilt, log p_i(k) is the tilted binomial of group i at k, plus the log-probability that
+    the other groups sum to n - k, less the one that all sum to n. The middle term has full
+    relative accuracy at a tilt under which the mean of the others is within one of n - k. The
+    tilts for which the mean of all is n - M, ..., n + M hold such a one for every group and k, so
+    the sums over groups are shared.
+    """
+    urn = known.urn
+    theta, sizes = urn.log_weights.unsqueeze(-2), urn.sizes.unsqueeze(-2)
+    steps = torch.arange(-max_size, max_size + 1, dtype=sizes.dtype, device=sizes.device)
+    tilts = _tilt_near(theta.detach(), sizes, urn.total.unsqueeze(-1) + steps)  # (..., T)
+    groups = tilted_groups(theta, sizes, tilts)  # (..., T, G)
+    k = _counts(known, max_size).unsqueeze(-2)
+    rest = (urn.total[..., None, None] - k).clamp(min=0)
+    held_by_others = (urn.sizes.sum(-1, keepdim=True) - urn.sizes).unsqueeze(-1)
+    rest = torch.minimum(rest, held_by_others)  # (..., G, M + 1)
+    at = _best_tilt(groups, rest)  # (..., G, M + 1)
+
+    log_rest = torch.where(
+        torch.take_along_dim(has_largest_variance(groups).mT, at, -1),
+        _log_rest_of_dominant(groups, rest, at),
+        _log_rest_of_others(groups, rest, at),
+    )
+    u = torch.take_along_dim(groups.u.mT, at, -1)
+    log_total = torch.take_along_dim(_log_total(known, tilts).unsqueeze(-2), at, -1)
+    result = log_tilted_pmf(k, urn.sizes.unsqueeze(-1), u) + log_rest - log_total
+    return _on_support(known, k, urn.sizes.unsqueeze(-1), urn.edge.unsqueeze(-1), result)
+
+
+def log_marginal_given(known: Cumulants, group: int, max_size: int) -> Tensor:
+    """The log-marginal of one group: a saddle point of the others' law for each of its counts."""
+    urn = known.urn
+    size, edge = urn.sizes[..., group, None], urn.edge[..., group, None]
+    others = torch.arange(urn.sizes.shape[-1], device=size.device) != group
+    theta, sizes = urn.log_weights.unsqueeze(-2), (urn.sizes * others).unsqueeze(-2)
+    k = _counts(known, max_size)
+    rest = (urn.total.unsqueeze(-1) - k).clamp(min=0)
+    rest = torch.minimum(rest, sizes.sum(-1))  # an impossible count is masked in the end
+    tilts = _tilt_near(theta.detach(), sizes, rest)
+    log_rest = log_lattice_prob(lattice_nodes(tilted_groups(theta, sizes, tilts), rest))
+    u = urn.log_weights[..., group, None] + tilts
+    result = log_tilted_pmf(k, size, u) + log_rest - _log_total(known, tilts)
+    return _on_support(known, k, size, edge, result)
+
+
+def _counts(known: Cumulants, max_size: int) -> Tensor:
+    total = known.urn.total
+    return torch.arange(max_size + 1, dtype=total.dtype, device=total.device)
+
+
+def _tilt_near(theta: Tensor, sizes: Tensor, target: Tensor) -> Tensor:
+    # At the ends of what the groups can sum to, half an element inside: the tilt stays finite.
+    sizes = torch.where(sizes.sum(-1, keepdim=True) > 0, sizes, 1.0)
+    everything = sizes.sum(-1)
+    margin = 0.5 * everything.clamp(max=1)
+    inside = torch.minimum(torch.maximum(target, margin), everything - margin)
+    theta, sizes, _ = torch.broadcast_tensors(theta, sizes, inside.unsqueeze(-1))
+    return solve_tilt(theta, sizes, inside)
+
+
+def _best_tilt(groups: Tilted, rest: Tensor) -> Tensor:
+    # For each group and count the tilt under which the others' mean is nearest to what they sum to.
+    mean = (groups.sizes * groups.p).detach()
+    others = (mean.sum(-1, keepdim=True) - mean).mT.cummax(-1).values.contiguous()
+    rest = rest.contiguous()
+    after = torch.searchsorted(others, rest).clamp(max=others.shape[-1] - 1)
+    before = (after - 1).clamp(min=0)
+    distance_after = (others.gather(-1, after) - rest).abs()
+    distance_before = (others.gather(-1, before) - rest).abs()
+    return torch.where(distance_before < distance_after, before, after)
+
+
+def _log_rest_of_others(groups: Tilted, rest: Tensor, at: Tensor) -> Tensor:
+    nodes = place_nodes(groups.sizes, groups.variance, _SHARED_NODES)
+    modulus = log_moduli(groups, nodes.haversine)
+    phase = phases(groups, nodes.haversine, nodes.sine)
+    counted = counted_by_rest(groups)
+    return _log_lattice_prob(
+        nodes,
+        (modulus.sum(-2, keepdim=True) - modulus).transpose(-2, -3),
+        (phase.sum(-2, keepdim=True) - phase).transpose(-2, -3),
+        (counted.sum(-1, keepdim=True) - counted).mT,
+        rest,
+        at,
+    )
+
+
+def _log_rest_of_dominant(groups: Tilted, rest: Tensor, at: Tensor) -> Tensor:
+    sizes = torch.where(has_largest_variance(groups), 0.0, groups.sizes)
+    others = Tilted(groups.u, sizes, groups.p, groups.q, sizes * groups.p * groups.q)
+    nodes = place_nodes(others.sizes, others.variance)
+    return _log_lattice_prob(
+        nodes,
+        log_moduli(others, nodes.haversine).sum(-2).unsqueeze(-3),
+        phases(others, nodes.haversine, nodes.sine).sum(-2).unsqueeze(-3),
+        counted_by_rest(others).sum(-1).unsqueeze(-2),
+        rest,
+        at,
+    )
+
+
+def _log_lattice_prob(
+    nodes: Positions, log_modulus: Tensor, phase: Tensor, counted: Tensor, rest: Tensor, at: Tensor
+) -> Tensor:
+    # The tables run over (..., G or 1, T, J); `at` picks the tilt of each (..., G, M + 1).
+    def pick(table: Tensor) -> Tensor:
+        return torch.take_along_dim(table, at.unsqueeze(-1), -2)
+
+    t, weight = pick(nodes.t.unsqueeze(-3)), pick(nodes.weight.unsqueeze(-3))
+    offset = rest - torch.take_along_dim(counted, at, -1)
+    angle = pick(phase) - offset.unsqueeze(-1) * t
+    value = 1 + (weight * torch.exp(pick(log_modulus)) * torch.cos(angle)).sum(-1)
+    log_period = torch.take_along_dim(torch.log(nodes.period).unsqueeze(-2), at, -1)
+    # Tables are read for every group, also where another's is the one that holds.
+    return torch.log(torch.where(value > 0, value, 1.0)) - log_period
+
+
+def _log_total(known: Cumulants, tilts: Tensor) -> Tensor:
+    """log Pr[S = n] under other tilts than the central one, without cancellation."""
+    urn = known.urn
+    shift = (tilts - known.tilt.unsqueeze(-1)).unsqueeze(-1)  # (..., T, 1)
+    u = (urn.log_weights + known.tilt.unsqueeze(-1)).unsqueeze(-2)
+    near = shift.abs() < 1
+    close = torch.log1p(torch.sigmoid(u) * torch.expm1(torch.where(near, shift, 0.0)))
+    change = torch.where(near, close, log1p_exp(u + shift) - log1p_exp(u))
+    change = (urn.sizes.unsqueeze(-2) * change).sum(-1) - urn.total.unsqueeze(-1) * shift[..., 0]
+    return known.log_center.unsqueeze(-1) - change
+
+
+def _on_support(known: Cumulants, k: Tensor, size: Tensor, edge: Tensor, result: Tensor) -> Tensor:
+    everything = known.urn.sizes.sum(-1)
+    total = known.urn.total
+    while total.dim() < result.dim():
+        everything, total = everything.unsqueeze(-1), total.unsqueeze(-1)
+    rest = total - k
+    fits = (k <= size) & (rest >= 0) & (rest <= everything - size)
+    interior, feasible = known.urn.interior, known.urn.feasible
+    while interior.dim() < result.dim():
+        interior, feasible = interior.unsqueeze(-1), feasible.unsqueeze(-1)
+    certain = torch.where((k == edge) & feasible, 0.0, -torch.inf)
+    return torch.where(interior, torch.where(fits, result, -torch.inf), certain)

@@ -1,0 +1,202 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Size, Tensor
+from torch.nn.functional import pad
+
+from .bulk_marginals import width_of_mass, window_start
+from .state import Cumulants
+
+# Keeps a conditional row from vanishing where its parent's draw had a probability under 1e-17.
+_FLOOR = 1e-140
+
+
+# Shapes are made Python numbers wherever they decide on what is done: while torch.jit.trace runs,
+# they are tensors.
+
+
+class _Level(NamedTuple):
+    """The laws of the sums of 1, 2, 4, ... neighbouring groups, where they have mass."""
+
+    start: Tensor  # (..., nodes), the count of the first probability
+    probs: Tensor  # (..., nodes, W), up to a factor
+    mean: Tensor  # (..., nodes)
+    size: Tensor  # (..., nodes)
+
+
+def sample_by_tree(
+    known: Cumulants, sample_shape: Size, max_size: int, max_total_count: int
+) -> Tensor:
+    """Exact draws by inverse cdf down a binary tree of the groups' sums.
+
+    The root is the total. Each node's sum is split between its two children by their conditional
+    law, all nodes of a level at once, so the number of steps is log2 G and none depends on data.
+    Cost a draw: O(n log G), with sqrt(N) for n where that is less; O(G log n) where there are so
+    many draws that the cdf of every split is tabulated first.
+    """
+    levels = _build(known, max_size, max_total_count)
+    shape = sample_shape + known.urn.total.shape
+    counts = known.urn.total.expand(shape).unsqueeze(-1)
+    for depth in reversed(range(len(levels))):
+        at_root = depth == len(levels) - 1
+        counts = _split(levels[depth], None if at_root else levels[depth + 1], counts)
+    return counts
+
+
+def _build(known: Cumulants, max_size: int, max_total_count: int) -> list[_Level]:
+    urn = known.urn
+    u = (urn.log_weights + known.tilt.unsqueeze(-1)).detach()
+    cap = min(max_size, max_total_count)
+    levels = [_leaves(urn.sizes, u, cap)]
+    while int(levels[-1].start.shape[-1]) > 2:
+        cap = min(2 * cap, max_total_count)
+        levels.append(_merge(levels[-1], cap))
+    return levels if u.shape[-1] > 1 else []
+
+
+def _leaves(sizes: Tensor, u: Tensor, cap: int) -> _Level:
+    mean = sizes * torch.sigmoid(u)
+    width = width_of_mass(cap)
+    start = window_start(mean, sizes.clamp(max=cap), width)
+    steps = torch.arange(width - 1, dtype=u.dtype, device=u.device)
+    k = start.unsqueeze(-1) + steps
+    # A binomial's pmf by its ratios of neighbours, which needs no log-gamma.
+    log_ratio = torch.log((sizes.unsqueeze(-1) - k).clamp(min=0) / (k + 1)) + u.unsqueeze(-1)
+    log_probs = pad(log_ratio.cumsum(-1), (1, 0))
+    probs = torch.exp(log_probs - log_probs.amax(-1, keepdim=True))
+    return _Level(start, _keep_possible(start, probs, sizes), mean, sizes)
+
+
+def _merge(level: _Level, cap: int) -> _Level:
+    left, right = _children(level)
+    width = width_of_mass(cap)
+    length = 2 * int(level.probs.shape[-1]) - 1
+    full = _convolve(left.probs, right.probs)
+    mean, size = left.mean + right.mean, left.size + right.size
+    start = window_start(mean, size.clamp(max=cap), width)
+    index = _indices(start - left.start - right.start, width)
+    inside = (index >= 0) & (index < length)
+    probs = full.gather(-1, index.clamp(0, length - 1)) * inside
+    probs = probs / probs.amax(-1, keepdim=True)
+    merged = _Level(start, _keep_possible(start, probs, size), mean, size)
+    # An odd node has no partner on this level and goes up alone.
+    alone = _nodes(level, slice(2 * mean.shape[-1], None))
+    return _Level(
+        torch.cat([merged.start, alone.start], -1),
+        torch.cat([merged.probs, pad(alone.probs, (0, width - alone.probs.shape[-1]))], -2),
+        torch.cat([merged.mean, alone.mean], -1),
+        torch.cat([merged.size, alone.size], -1),
+    )
+
+
+def _convolve(a: Tensor, b: Tensor) -> Tensor:
+    length = int(a.shape[-1]) + int(b.shape[-1]) - 1
+    if not torch.compiler.is_compiling():
+        return torch.fft.irfft(torch.fft.rfft(a, n=length) * torch.fft.rfft(b, n=length), n=length)
+    # The same as products of real matrices: torch.compile has no code for complex numbers.
+    index = torch.arange(length, device=a.device)
+    frequency = index[: length // 2 + 1]
+    angle = (index.unsqueeze(-1) * frequency % length).to(a.dtype) * (2 * math.pi / length)
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    a_cos, a_sin = (torch.matmul(a, x[: a.shape[-1]]) for x in (cos, sin))
+    b_cos, b_sin = (torch.matmul(b, x[: b.shape[-1]]) for x in (cos, sin))
+    both = torch.where((frequency == 0) | (2 * frequency == length), 1.0, 2.0) / length
+    real, imag = a_cos * b_cos - a_sin * b_sin, a_cos * b_sin + a_sin * b_cos
+    return torch.matmul(real * both, cos.mT) + torch.matmul(imag * both, sin.mT)
+
+
+def _keep_possible(start: Tensor, probs: Tensor, size: Tensor) -> Tensor:
+    possible = _indices(start - size, probs.shape[-1]) <= 0
+    return torch.where(possible, probs.clamp(min=_FLOOR), 0.0)
+
+
+def _indices(first: Tensor, width: int) -> Tensor:
+    return first.long().unsqueeze(-1) + torch.arange(width, device=first.device)
+
+
+def _nodes(level: _Level, which: slice) -> _Level:
+    return _Level(
+        level.start[..., which],
+        level.probs[..., which, :],
+        level.mean[..., which],
+        level.size[..., which],
+    )
+
+
+def _children(level: _Level) -> tuple[_Level, _Level]:
+    paired = int(level.start.shape[-1]) // 2 * 2
+    return _nodes(level, slice(0, paired, 2)), _nodes(level, slice(1, paired, 2))
+
+
+def _split(level: _Level, parent: _Level | None, total: Tensor) -> Tensor:
+    # total: (sample, batch, half of the nodes, rounded up)
+    left, right = _children(level)
+    pairs = int(left.start.shape[-1])
+    total, alone = total[..., :pairs], total[..., pairs:]
+    uniform = torch.rand(total.shape, dtype=total.dtype, device=total.device)
+    # Just under the whole, so that the first count whose cdf is beyond has positive probability.
+    uniform = uniform * (1 - 2**-52)
+    sample_dims = total.dim() - left.start.dim()
+    draws = math.prod([int(n) for n in total.shape[:sample_dims]])
+    sums = 1 if parent is None else int(parent.probs.shape[-1])
+    if draws > sums:
+        sums_start = total[(0,) * sample_dims] if parent is None else parent.start[..., :pairs]
+        table = _conditional_cdfs(left, right, sums_start, sums)
+        step = _look_up(table, (total - sums_start).long().clamp(0, sums - 1), uniform)
+        step = left.probs.shape[-1] - 1 - step
+    else:
+        cdf = _conditional_cdf(left, right, total)
+        step = (cdf <= uniform.unsqueeze(-1) * cdf[..., -1:]).sum(-1)
+    drawn = left.start + step
+    halves = torch.stack([drawn, total - drawn], -1).flatten(-2)
+    return torch.cat([halves, alone], -1)
+
+
+def _conditional_cdf(left: _Level, right: _Level, total: Tensor) -> Tensor:
+    """The left child's cdf given the sum of both, up to a factor: total's shape + (W,)."""
+    width = int(left.probs.shape[-1])
+    # The right child's window, reversed, at the shift that the total gives it.
+    last = (total - left.start - right.start).long().unsqueeze(-1)
+    index = last - torch.arange(width, device=total.device)
+    partner = right.probs.expand(index.shape).gather(-1, index.clamp(0, width - 1))
+    joint = left.probs * partner
+    return joint.mul_((index >= 0) & (index < width)).cumsum(-1)
+
+
+def _conditional_cdfs(left: _Level, right: _Level, first_sum: Tensor, sums: int) -> Tensor:
+    """The same for consecutive sums, (batch, nodes, sums, W), from the left's largest count down.
+
+    Consecutive sums shift the right child's window by one, so that the rows are overlapping views.
+    """
+    width = int(left.probs.shape[-1])
+    index = _indices(first_sum - left.start - right.start - width + 1, sums + width - 1)
+    inside = (index >= 0) & (index < width)
+    shifted = right.probs.gather(-1, index.clamp(0, width - 1)) * inside
+    return (left.probs.flip(-1).unsqueeze(-2) * shifted.unfold(-1, width, 1)).cumsum(-1)
+
+
+def _look_up(table: Tensor, row: Tensor, uniform: Tensor) -> Tensor:
+    """How many entries of its row of the table (batch, nodes, rows, W) are at most each target."""
+    rows, width = int(table.shape[-2]), int(table.shape[-1])
+    if rows == 1:
+        last = table[..., 0, -1:]
+        targets = uniform.reshape(-1, *last.shape[:-1]).movedim(0, -1) * last
+        found = torch.searchsorted(table[..., 0, :], targets.contiguous(), right=True)
+        return found.movedim(-1, 0).reshape(row.shape)
+    shape = [int(n) for n in table.shape[:-2]]
+    node = torch.arange(math.prod(shape), device=row.device).view(shape)
+    first = (node * rows + row) * width
+    flat = table.reshape(-1)
+    target = uniform * flat[first + width - 1]
+    below = torch.zeros_like(row)
+    for bit in reversed(range(width.bit_length())):
+        probe = below + (1 << bit)
+        entry = flat[first + probe.clamp(max=width) - 1]
+        below = torch.where((probe <= width) & (entry <= target), probe, below)
+    return below

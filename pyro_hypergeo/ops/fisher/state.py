@@ -1,0 +1,161 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Size, Tensor
+
+from ..binomial import log1p_exp, log_binomial_coefficient, log_binomial_pmf
+from ..saddlepoint.derivatives import Derivatives
+from ..saddlepoint.lattice import (
+    Nodes,
+    Tilted,
+    has_largest_variance,
+    lattice_nodes,
+    log_lattice_prob,
+    tilted_groups,
+)
+from ..saddlepoint.tilt import find_tilt, refine_tilt
+from ..urn import Urn, make_urn
+
+
+class Cumulants(NamedTuple):
+    """What one pass over the nodes gives, in float64."""
+
+    urn: Urn
+    log_partition: Tensor  # (...), its gradient is the mean
+    mean: Tensor  # (..., G), its gradient is the covariance
+    tilt: Tensor  # (...), no gradient
+    log_center: Tensor  # (...), log Pr[S = n] of the groups at this tilt
+
+    def expand(self, batch_shape: Size) -> Cumulants:
+        """The same for a larger batch shape, without computing anything anew."""
+        batch = self.tilt.dim()
+
+        def grow(x: Tensor) -> Tensor:
+            return x.expand(batch_shape + x.shape[batch:])
+
+        urn = Urn(*(grow(x) for x in self.urn))
+        return Cumulants(urn, *(grow(x) for x in self[1:]))
+
+
+def cumulants(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Cumulants:
+    """The log-partition function and its gradient, with the tilt at which they were found."""
+    urn = make_urn(log_weights, group_sizes, total_count)
+    tilt = find_tilt(urn)
+    function = _Cumulants if torch.compiler.is_compiling() else _CumulantsForwardMode
+    value, gradient, log_center = function.apply(urn.log_weights, urn.sizes, urn.total, tilt)
+    drawn = urn.edge > 0
+    edge_value = (urn.edge * torch.where(drawn, log_weights, 0.0)).sum(-1)
+    return Cumulants(
+        urn,
+        torch.where(urn.interior, value, torch.where(urn.feasible, edge_value, -torch.inf)),
+        torch.where(urn.interior.unsqueeze(-1), gradient, urn.edge),
+        tilt,
+        torch.where(urn.interior, log_center, 0.0),
+    )
+
+
+def central_cumulants(group_sizes: Tensor, total_count: Tensor) -> Cumulants:
+    """The same for equal weights of one, where all is known in closed form."""
+    sizes, total = group_sizes.double(), total_count.double()
+    urn = make_urn(torch.zeros_like(sizes), sizes, total)
+    everything = urn.sizes.sum(-1)
+    tilt = torch.log(urn.total) - torch.log(everything - urn.total)
+    mean = urn.sizes * (urn.total / everything).unsqueeze(-1)
+    value = log_binomial_coefficient(everything, urn.total)
+    impossible = torch.where(urn.feasible, 0.0, -torch.inf)
+    return Cumulants(
+        urn,
+        torch.where(urn.interior, value, impossible),
+        torch.where(urn.interior.unsqueeze(-1), mean, urn.edge),
+        tilt,
+        torch.where(urn.interior, log_binomial_pmf(urn.total, everything, tilt), 0.0),
+    )
+
+
+class _Cumulants(torch.autograd.Function):
+    """(A, dA/dtheta, log Pr[S = n]) with closed forms for the derivatives in theta."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        groups = tilted_groups(theta, sizes, tilt)
+        nodes = lattice_nodes(groups, total)
+        log_center = log_lattice_prob(nodes)
+        value = (sizes * log1p_exp(groups.u)).sum(-1) - total * tilt + log_center
+        return value, _mean(groups, nodes), log_center
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        theta, sizes, total, tilt = inputs
+        _, mean, _ = output
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(theta, sizes, total, tilt, mean)
+        ctx.save_for_forward(theta, sizes, total, tilt, mean)
+
+    @staticmethod
+    def backward(
+        ctx: Any, grad_value: Tensor | None, grad_mean: Tensor | None, grad_center: Tensor | None
+    ) -> Any:
+        theta, sizes, total, tilt, mean = ctx.saved_tensors
+        result = torch.zeros_like(mean)
+        if grad_value is not None:
+            result = result + grad_value.unsqueeze(-1) * mean
+        if grad_mean is not None:
+            result = result + _covariance_product(theta, sizes, total, tilt, grad_mean)
+        if grad_center is not None:
+            independent = sizes * torch.sigmoid(theta + tilt.unsqueeze(-1))
+            result = result + grad_center.unsqueeze(-1) * (mean - independent)
+        return result, None, None, None
+
+
+class _CumulantsForwardMode(_Cumulants):
+    # Apart, since torch.compile takes no function that has this method.
+    @staticmethod
+    def jvp(ctx: Any, direction: Tensor, *_: Any) -> Any:
+        theta, sizes, total, tilt, mean = ctx.saved_tensors
+        independent = sizes * torch.sigmoid(theta + tilt.unsqueeze(-1))
+        return (
+            (mean * direction).sum(-1),
+            _covariance_product(theta, sizes, total, tilt, direction),
+            ((mean - independent) * direction).sum(-1),
+        )
+
+
+def _mean(groups: Tilted, nodes: Nodes) -> Tensor:
+    weights = torch.stack([2 * nodes.at.haversine * nodes.real, -nodes.at.sine * nodes.imag], -1)
+    sums = torch.matmul(1 / nodes.decay, weights) / (1 + nodes.real.sum(-1))[..., None, None]
+    shift = (groups.p - groups.q) * sums[..., 0] + sums[..., 1]
+    return groups.sizes * groups.p + groups.variance * shift
+
+
+def saddle_point(known: Cumulants) -> tuple[Tilted, Derivatives]:
+    """The groups tilted to the mean sum n, and the derivatives there."""
+    urn = known.urn
+    return _saddle_near(urn.log_weights, urn.sizes, urn.total, known.tilt)
+
+
+def _saddle_near(
+    theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor
+) -> tuple[Tilted, Derivatives]:
+    groups = tilted_groups(theta, sizes, refine_tilt(theta.detach(), sizes, total, tilt))
+    return groups, Derivatives(groups, lattice_nodes(groups, total))
+
+
+def _covariance_product(
+    theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor, vector: Tensor
+) -> Tensor:
+    # The covariance times a vector without the matrix: O(G). In plain tensor operations, so that
+    # autograd supplies the third and higher derivatives.
+    groups, b = _saddle_near(theta, sizes, total, tilt)
+    # A constant vector has product 0. One that spares the group of largest variance cancels least.
+    spared = has_largest_variance(groups)
+    vector = vector - torch.where(spared, vector, 0.0).sum(-1, keepdim=True)
+    return b.covariance_product(vector.unsqueeze(-1)).squeeze(-1)

@@ -1,0 +1,140 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..fisher.state import Cumulants, saddle_point
+from ..saddlepoint.derivatives import Derivatives
+from ..urn import make_urn
+from ..wallenius.moments import wallenius_covariance64, wallenius_mean64
+from ..wallenius.snapshots import snapshots
+from .straight_through import carried, carry
+
+# Of the conjugate gradients, whose matrix is the identity but for what the skewness of the groups
+# adds.
+_STEPS = 6
+
+
+def affine_gradient(
+    counts: Tensor, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor
+) -> Tensor:
+    r"""Counts that move by the affine map that takes their mean and their covariances along.
+
+    With :math:`\mu`, :math:`\Sigma` and :math:`\kappa` the first three cumulants,
+
+    .. math::
+
+        \frac{\partial x_i}{\partial \theta_j}
+        := \Sigma_{ij} + \frac12 \sum_k \kappa_{ijk} \bigl(\Sigma^+ (x - \mu)\bigr)_k .
+
+    The gradient of :math:`E[f(x)]` is exact for every quadratic :math:`f`, products of two counts
+    among them, and the counts keep their sum. The value is that of ``counts``, unchanged.
+    The inverse is applied by conjugate gradients and no matrix is formed.
+    Cost: O(G), forward and backward, for each draw.
+
+    Arguments as for :func:`mean_gradient`.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import affine_gradient
+    >>> log_weights = torch.zeros(3, requires_grad=True)
+    >>> x, m = torch.tensor([2.0, 1.0, 1.0]), torch.tensor([6.0, 4.0, 2.0])
+    >>> affine_gradient(x, log_weights, m, torch.tensor(4.0))
+    tensor([2., 1., 1.], grad_fn=<AddBackward0>)
+    """
+    return carried(affine_movement, counts, log_weights, group_sizes, total_count)
+
+
+def affine_movement(counts: Tensor, known: Cumulants) -> Tensor:
+    """The movement of each draw."""
+    # As the direction is held fixed, the gradient of Sigma(theta) direction is that of kappa.
+    groups, b = saddle_point(known)
+    shape = torch.broadcast_shapes(counts.shape, known.mean.shape)
+    draws = shape[: len(shape) - known.mean.dim()]
+    away = (counts.double() - known.mean.detach()).expand(shape)
+    columns = away.reshape((-1, *known.mean.shape)).movedim(0, -1)
+    with torch.no_grad():
+        direction = _inverse_product(columns, groups.variance, b)
+    stretched = 0.5 * b.covariance_product(direction)
+    stretched = stretched.movedim(-1, 0).reshape(draws + known.mean.shape)
+    return known.mean + torch.where(known.urn.interior.unsqueeze(-1), stretched, 0.0)
+
+
+def _inverse_product(vectors: Tensor, variance: Tensor, b: Derivatives) -> Tensor:
+    # The covariance is close to what independent groups have given their sum, D - d d' / sum(d)
+    # with D = diag(d) the tilted variances. Scaled by D^(-1/2), and with its null space filled by
+    # the projection on D^(1/2) 1, it is close to the identity.
+    root = variance.sqrt().unsqueeze(-1)
+    inverse_root = torch.where(root > 0, 1 / root, 0.0)
+    null = root / variance.sum(-1).sqrt()[..., None, None]
+
+    def matrix(z: Tensor) -> Tensor:
+        product = root * (b.covary(root * z)) + b.own.unsqueeze(-1) * z
+        return product + null * (null * z).sum(-2, keepdim=True)
+
+    residual = vectors * inverse_root
+    result, step = torch.zeros_like(residual), residual
+    square = residual.square().sum(-2, keepdim=True)
+    for _ in range(_STEPS):
+        image = matrix(step)
+        length = _ratio(square, (step * image).sum(-2, keepdim=True))
+        result = result + length * step
+        residual = residual - length * image
+        last, square = square, residual.square().sum(-2, keepdim=True)
+        step = residual + _ratio(square, last) * step
+    return result * inverse_root
+
+
+def _ratio(a: Tensor, b: Tensor) -> Tensor:
+    return torch.where(b > 0, a / torch.where(b > 0, b, 1.0), 0.0)
+
+
+def wallenius_affine_gradient(
+    counts: Tensor, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor
+) -> Tensor:
+    r"""Counts that move by the affine map that takes their mean and their covariances along.
+
+    With :math:`\mu` and :math:`\Sigma` the mean and the covariance under Wallenius' law,
+
+    .. math::
+
+        \frac{\partial x}{\partial \theta_j} := \frac{\partial \mu}{\partial \theta_j}
+        + \frac12 \frac{\partial \Sigma}{\partial \theta_j} \Sigma^+ (x - \mu) .
+
+    The gradient of :math:`E[f(x)]` is exact for every quadratic :math:`f`, and the counts keep
+    their sum. The value is that of ``counts``, unchanged. Arguments as for :func:`mean_gradient`.
+    Cost: that of :func:`wallenius_covariance`, and O(G^3).
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import wallenius_affine_gradient
+    >>> log_weights = torch.zeros(3, requires_grad=True)
+    >>> x, m = torch.tensor([2.0, 1.0, 1.0]), torch.tensor([6.0, 4.0, 2.0])
+    >>> wallenius_affine_gradient(x, log_weights, m, torch.tensor(4.0))
+    tensor([2., 1., 1.], grad_fn=<AddBackward0>)
+    """
+    urn = make_urn(log_weights, group_sizes, total_count)
+    at = snapshots(urn)
+    mean, covariance = wallenius_mean64(urn, at), wallenius_covariance64(urn, at)
+    return carry(counts.detach(), affine_movement_of(counts.detach(), mean, covariance))
+
+
+def affine_movement_of(counts: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
+    """The movement of each draw, for any law whose counts have a fixed sum."""
+    with torch.no_grad():
+        away = counts.double() - mean
+        # In units of standard deviations, with the directions in which nothing varies made
+        # regular: the sum, and the groups whose count is certain.
+        variance = covariance.diagonal(dim1=-2, dim2=-1)
+        certain = variance <= 1e-14 * variance.amax(-1, keepdim=True).clamp(min=1e-280)
+        scale = torch.where(certain, 1.0, variance.clamp(min=1e-300).sqrt())
+        fixed = torch.where(certain, 0.0, scale)
+        fixed = fixed / fixed.square().sum(-1, keepdim=True).clamp(min=1e-300).sqrt()
+        varying = torch.where(certain, 0.0, 1 / scale)
+        matrix = covariance * varying.unsqueeze(-1) * varying.unsqueeze(-2)
+        matrix = matrix + fixed.unsqueeze(-1) * fixed.unsqueeze(-2)
+        matrix = matrix + torch.diag_embed(certain.to(matrix.dtype))
+        right = (away * varying).unsqueeze(-1)
+        direction = torch.linalg.solve(matrix, right).squeeze(-1) * varying
+    return mean + 0.5 * (covariance @ direction.unsqueeze(-1)).squeeze(-1)

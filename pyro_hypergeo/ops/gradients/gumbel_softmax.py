@@ -1,0 +1,30 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def remainders(left: Tensor, terms: Tensor, max_total_count: int) -> Tensor:
+    """What remains of `left` (...) after counts of 0, 1, ..., (..., M + 1); out of range if none.
+
+    Out of range is max_total_count + 1.
+    """
+    k = torch.arange(terms.shape[-1], dtype=left.dtype, device=left.device)
+    rest = left.unsqueeze(-1) - k
+    return torch.where(rest >= 0, rest, max_total_count + 1).long()
+
+
+def at_remainders(table: Tensor, rest: Tensor, outside: float = -torch.inf) -> Tensor:
+    """Entries of a table (..., T + 1) at each remainder, `outside` where out of range."""
+    table = torch.nn.functional.pad(table, (0, 1), value=outside)
+    return table.expand(rest.shape[:-1] + table.shape[-1:]).gather(-1, rest)
+
+
+def tempered_softmax(log_odds: Tensor, temperature: Tensor) -> Tensor:
+    """Softmax over the last dimension whose gradient in the temperature survives -inf."""
+    possible = log_odds != -torch.inf
+    scaled = torch.where(possible, log_odds, 0.0) / temperature
+    return torch.softmax(torch.where(possible, scaled, -torch.inf), -1)

@@ -1,0 +1,108 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import torch
+from torch import Size, Tensor
+
+from ..fisher.state import Cumulants, cumulants
+from ..fisher.terms import log_tilted_terms
+from ..log_convolution import log_suffixes
+from ..tracing import largest
+from .gumbel_softmax import at_remainders, remainders, tempered_softmax
+
+
+def relaxed_sample(
+    temperature: Tensor,
+    log_weights: Tensor,
+    group_sizes: Tensor,
+    total_count: Tensor,
+    sample_shape: Size = Size(),  # noqa: B008
+) -> Tensor:
+    r"""Soft counts: a continuous relaxation of the law by Gumbel-softmax, group after group.
+
+    With Gumbel variables :math:`g_{ik}` and the exact log-probabilities :math:`\ell_{ik}(r)` of
+    the count of group :math:`i` if the groups before it left :math:`r`,
+
+    .. math::
+
+        x_i(r) = \sum_k k \, \operatorname{softmax}_k
+        \Bigl( \frac{\ell_{ik}(r) + g_{ik}}{\tau} \Bigr) .
+
+    What is left of the soft counts is no integer, and :math:`x_i` is interpolated between the
+    integers around it, with the same variables. So the soft counts lie between 0 and the sizes,
+    and sum to the total; as :math:`\tau \to 0` they become exact draws. They are differentiable in
+    the log-weights and in the temperature. Cost: O(G n M) for each batch entry, O(G M) for each
+    draw, with M the largest size.
+
+    :param Tensor temperature: :math:`\tau > 0`, of a shape that broadcasts with ``(...)``.
+    :param Tensor log_weights: shape ``(..., G)``.
+    :param Tensor group_sizes: shape ``(..., G)``.
+    :param Tensor total_count: shape ``(...)``.
+    :param torch.Size sample_shape: draws of each entry.
+    :return: shape ``sample_shape + (..., G)``.
+
+    **References:**
+
+    [1] Sutter, T. M., Manduchi, L., Ryser, A. and Vogt, J. E. (2023) "Learning group importance
+        using the differentiable hypergeometric distribution", ICLR.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import relaxed_sample
+    >>> half, sizes = torch.tensor(0.5), torch.tensor([6.0, 4.0])
+    >>> relaxed_sample(half, torch.zeros(2), sizes, torch.tensor(3.0)).sum()
+    tensor(3.)
+    """
+    known = cumulants(log_weights, group_sizes, total_count)
+    sizes = largest(group_sizes), largest(total_count)
+    return relaxed_sample_given(temperature, known, sample_shape, *sizes).to(log_weights.dtype)
+
+
+def relaxed_sample_given(
+    temperature: Tensor,
+    known: Cumulants,
+    sample_shape: Size,
+    max_size: int,
+    max_total_count: int,
+) -> Tensor:
+    """Soft counts in float64 from cumulants that are known already."""
+    urn = known.urn
+    # At an edge the counts are certain, and their total is that of the edge.
+    total = torch.where(urn.interior, urn.total, urn.edge.sum(-1))
+    all_terms = log_tilted_terms(known, min(max_size, max_total_count))
+    suffixes = log_suffixes(all_terms, max_total_count)[..., 1:, :]
+    sizes = torch.where(urn.interior.unsqueeze(-1), urn.sizes, urn.edge)
+    room = sizes.flip(-1).cumsum(-1).flip(-1)
+    scale = temperature.double().unsqueeze(-1)
+    left = total.expand(sample_shape + total.shape)
+    counts = []
+    groups = zip(all_terms.unbind(-2), suffixes.unbind(-2), room.unbind(-1), strict=True)
+    for terms, after, most in groups:
+        noise = _gumbel(left.shape + terms.shape[-1:], terms)
+        most = torch.minimum(most, total)
+        left = torch.minimum(left.clamp(min=0), most)
+        # The two integers around what is left, both possible wherever more than one is.
+        low = torch.minimum(left.detach().floor(), (most - 1).clamp(min=0))
+        low = torch.where(urn.interior, low, left.detach())
+        high = torch.where(urn.interior, torch.minimum(low + 1, most), low)
+        at_low, at_high = (
+            _soft_count(terms, after, noise, scale, integer, max_total_count)
+            for integer in (low, high)
+        )
+        counts.append(at_low + (left - low) * (at_high - at_low))
+        left = left - counts[-1]
+    return torch.stack(counts, -1)
+
+
+def _gumbel(shape: Size, like: Tensor) -> Tensor:
+    uniform = torch.rand(shape, dtype=like.dtype, device=like.device)
+    return -torch.log(-torch.log1p(-uniform).clamp(max=-1e-300))
+
+
+def _soft_count(
+    terms: Tensor, after: Tensor, noise: Tensor, scale: Tensor, left: Tensor, max_total_count: int
+) -> Tensor:
+    rest = at_remainders(after, remainders(left, terms, max_total_count))
+    shares = tempered_softmax(terms + rest + noise, scale)
+    return (shares * torch.arange(terms.shape[-1], dtype=terms.dtype, device=terms.device)).sum(-1)

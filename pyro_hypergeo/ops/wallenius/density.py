@@ -1,0 +1,171 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..binomial import log_binomial_pmf
+from ..urn import Urn, make_urn
+from .race import Nodes, Race, log_rung, log_rung_odds, race_fall, race_nodes, scaled_hazard
+
+# A group that is drawn wholly may be heavier than the rest by more than a float can tell; what it
+# has left weighs nothing.
+_LARGEST = 600.0
+# Numbers in x at a time; a table has 128 times as many.
+_CELLS = 100_000
+
+
+def wallenius_log_prob(
+    value: Tensor,
+    log_weights: Tensor,
+    group_sizes: Tensor,
+    total_count: Tensor,
+) -> Tensor:
+    r"""Log-probability under Wallenius' noncentral hypergeometric law; ``-inf`` off its support.
+
+    .. math::
+
+        p(x) = \prod_i \binom{m_i}{x_i} \int_0^\infty D e^{-D u}
+            \prod_i \bigl(1 - e^{-w_i u}\bigr)^{x_i} du,
+        \qquad D = \sum_i w_i (m_i - x_i)
+
+    The integral is taken over :math:`\log u`, where the integrand is log-concave, by Gauss-Legendre
+    rules on both sides of its peak. With binomial probabilities at the peak in deviance form
+    nothing cancels: in 10^4 random urns of up to 10^6 elements, with weights over up to 200 orders
+    of magnitude and counts far in the tails, the error was below 5e-12 max(1, abs(log p)).
+    Differentiable in the log-weights and, as the formula extends to real counts, in the value.
+    Cost: O(G) for each entry, with 128 nodes in memory.
+
+    :param Tensor value: counts, shape ``(..., G)``.
+
+    The other arguments are those of :func:`log_partition`.
+
+    **References:**
+
+    [1] Wallenius, K. T. (1963) "Biased sampling: the noncentral hypergeometric probability
+        distribution".
+
+    [2] Fog, A. (2008) "Calculation methods for Wallenius' noncentral hypergeometric distribution",
+        Communications in Statistics, Simulation and Computation 37(2).
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import wallenius_log_prob
+    >>> sizes, total = torch.tensor([1.0, 1.0]), torch.tensor(1.0)
+    >>> log_weights = torch.tensor([3.0, 1.0]).log()
+    >>> wallenius_log_prob(torch.tensor([1.0, 0.0]), log_weights, sizes, total).exp()
+    tensor(0.7500)
+    """
+    urn = make_urn(log_weights, group_sizes, total_count)
+    return wallenius_log_prob_given(value, urn).to(log_weights.dtype)
+
+
+def wallenius_log_prob_given(value: Tensor, urn: Urn) -> Tensor:
+    """The log-probability in float64 for an urn that is well posed."""
+    x = value.double()
+    on_lattice = ((x >= 0) & (x <= urn.sizes)).all(-1) & ((x.sum(-1) - urn.total).abs() < 0.5)
+    at_edge = ((x - urn.edge).abs() < 0.5).all(-1) & urn.feasible
+    posed = (on_lattice & urn.interior).unsqueeze(-1)
+    share = urn.total / urn.sizes.sum(-1)
+    x, sizes, theta = torch.broadcast_tensors(
+        torch.where(posed, x, urn.sizes * share.unsqueeze(-1)), urn.sizes, urn.log_weights
+    )
+    theta = theta - theta.detach().masked_fill(sizes <= 0, -torch.inf).amax(-1, keepdim=True)
+    result = _in_parts(x, theta, sizes)
+    result = torch.where(on_lattice, result, -torch.inf)
+    return torch.where(urn.interior, result, torch.where(at_edge, 0.0, -torch.inf))
+
+
+def _in_parts(x: Tensor, theta: Tensor, sizes: Tensor) -> Tensor:
+    # A table for each entry, group and node, a hundred megabytes at a time: a whole support may be
+    # asked for at once.
+    entries = max(1, _CELLS // x.shape[-1])
+    if x.numel() <= entries * x.shape[-1]:
+        return _integral(x, theta, sizes)
+    flat = [part.reshape(-1, x.shape[-1]).split(entries) for part in (x, theta, sizes)]
+    parts = [_integral(*part) for part in zip(*flat, strict=True)]
+    return torch.cat(parts).reshape(x.shape[:-1])
+
+
+def _integral(x: Tensor, theta: Tensor, sizes: Tensor) -> Tensor:
+    with torch.no_grad():
+        nodes = race_nodes(_race(x, theta, sizes))
+    function = _LogProb if torch.compiler.is_compiling() else _LogProbForwardMode
+    return function.apply(x, theta, sizes, *nodes)
+
+
+def _race(x: Tensor, theta: Tensor, sizes: Tensor) -> Race:
+    left = sizes - x
+    top = theta.detach().masked_fill(left <= 0, -torch.inf).amax(-1, keepdim=True)
+    scaled = torch.exp((theta - top).clamp(max=_LARGEST))
+    return Race(x, theta, (top + torch.log((left * scaled).sum(-1, keepdim=True))).squeeze(-1))
+
+
+class _LogProb(torch.autograd.Function):
+    """log p(x) by the rule at fixed nodes; the derivatives are those of the plain formula."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        x: Tensor, theta: Tensor, sizes: Tensor, peak: Tensor, offset: Tensor, log_length: Tensor
+    ) -> Tensor:
+        race = _race(x, theta, sizes)
+        log_odds = log_rung_odds(theta + peak.unsqueeze(-1))
+        at_peak = log_binomial_pmf(x, sizes, log_odds).sum(-1) + race.log_rest + peak
+        return at_peak + torch.logsumexp(log_length - race_fall(race, peak, offset), -1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        by_x, by_theta = _slopes(*ctx.saved_tensors, in_x=ctx.needs_input_grad[0])
+        grad = grad.unsqueeze(-1)
+        grad_x = None if by_x is None else grad * by_x
+        return grad_x, grad * by_theta, None, None, None, None
+
+
+class _LogProbForwardMode(_LogProb):
+    # Apart, since torch.compile takes no function that has this method.
+    @staticmethod
+    def jvp(ctx: Any, along_x: Tensor | None, along_theta: Tensor | None, *_: Any) -> Tensor:
+        by_x, by_theta = _slopes(*ctx.saved_tensors, in_x=along_x is not None)
+        result = torch.zeros_like(by_theta)
+        if along_x is not None:
+            result = result + along_x * by_x
+        if along_theta is not None:
+            result = result + along_theta * by_theta
+        return result.sum(-1)
+
+
+def _slopes(
+    x: Tensor,
+    theta: Tensor,
+    sizes: Tensor,
+    peak: Tensor,
+    offset: Tensor,
+    log_length: Tensor,
+    *,
+    in_x: bool,
+) -> tuple[Any, Tensor]:
+    # In plain tensor operations, so that autograd supplies the higher derivatives.
+    race, nodes = _race(x, theta, sizes), Nodes(peak, offset, log_length)
+    weight = torch.softmax(nodes.log_length - race_fall(race, nodes.peak, nodes.offset), -1)
+    v = nodes.peak.unsqueeze(-1) + nodes.offset
+    # What E[D u] exceeds 1 by, where u is the time at which the first of those not drawn rings.
+    late = (weight * torch.expm1(race.log_rest.unsqueeze(-1) + v)).sum(-1, keepdim=True)
+    log_y = theta.unsqueeze(-1) + v.unsqueeze(-2)
+    hazard = (scaled_hazard(log_y) @ weight.unsqueeze(-1)).squeeze(-1)
+    each = torch.exp((theta - race.log_rest.unsqueeze(-1)).clamp(max=_LARGEST)) * late
+    by_theta = x * hazard - (sizes - x) * each
+    if not in_x:
+        return None, by_theta
+    rung = (log_rung(log_y) @ weight.unsqueeze(-1)).squeeze(-1)
+    choice = torch.digamma(sizes - x + 1) - torch.digamma(x + 1)
+    return choice + rung + each, by_theta

@@ -1,0 +1,149 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..binomial import log_binomial_pmf
+from ..urn import Urn
+from .density import wallenius_log_prob_given
+from .race import Nodes, log_rung, log_rung_odds
+from .snapshots import LONGEST_TIME, rule_around, snapshots_at
+
+# Golden sections of a bracket of hundreds.
+_PEAK_STEPS, _GOLDEN = 40, 0.6180339887498949
+_HIGHEST = 100.0
+# Numbers in the largest table.
+_CELLS = 2_000_000
+_NODES = 128 * 21
+
+
+def wallenius_log_marginal_given(urn: Urn, group: int, max_size: int) -> Tensor:
+    r"""Log-probabilities of one group's counts 0, ..., max_size under Wallenius' law, float64.
+
+    With :math:`u` the time of ring :math:`n + 1`,
+
+    .. math::
+
+        p(x_i = k) = \int \mathrm{Bin}(k; m_i, 1 - e^{-w_i u}) \, \Pr[S_u = n - k] \,
+            E[D \mid x_i = k, S_u = n - k] \, du ,
+
+    where :math:`S_u` is how many of the other groups have rung. Each count has nodes of its own,
+    so its probability is exact to 1e-10 of itself in both tails. Cost: O(G) for each node of each
+    count.
+    """
+    own = torch.arange(urn.sizes.shape[-1], device=urn.sizes.device) == group
+    if len(own) == 2:
+        return _log_marginal_of_two(urn, group, max_size)
+    theta = urn.log_weights
+    theta = theta - theta.detach().masked_fill(urn.sizes <= 0, -torch.inf).amax(-1, keepdim=True)
+    k = torch.arange(max_size + 1, dtype=theta.dtype, device=theta.device)
+    chunk = max(1, _CELLS // (_NODES * theta.numel()))
+    parts = [_log_marginal(urn, theta, own, part) for part in k.split(chunk)]
+    size, edge = urn.sizes[..., group, None], urn.edge[..., group, None]
+    total, others = urn.total.unsqueeze(-1), (urn.sizes * ~own).sum(-1, keepdim=True)
+    possible = (k <= size) & (k <= total) & (total - k <= others)
+    result = torch.where(possible, torch.cat(parts, -1), -torch.inf)
+    certain = torch.where((k == edge) & urn.feasible.unsqueeze(-1), 0.0, -torch.inf)
+    return torch.where(urn.interior.unsqueeze(-1), result, certain)
+
+
+def _log_marginal_of_two(urn: Urn, group: int, max_size: int) -> Tensor:
+    k = torch.arange(max_size + 1, dtype=urn.total.dtype, device=urn.total.device)
+    k = k.reshape((-1,) + (1,) * urn.total.dim()).expand(-1, *urn.total.shape)
+    # Where the edge replaced the urn, of the counts that sum to the total the edge is the only one.
+    total = torch.where(urn.interior, urn.total, urn.edge.sum(-1))
+    pair = [k, total - k] if group == 0 else [total - k, k]
+    return wallenius_log_prob_given(torch.stack(pair, -1), urn).movedim(0, -1)
+
+
+class _Counts(NamedTuple):
+    """Counts of one group, each beside the urn of the others; dimensions (..., K), + (G,)."""
+
+    k: Tensor
+    size: Tensor
+    log_weight: Tensor
+    rest: Tensor  # how many of the others are drawn
+    sizes: Tensor  # of the others
+    theta: Tensor
+
+
+def _log_marginal(urn: Urn, theta: Tensor, own: Tensor, k: Tensor) -> Tensor:
+    size = (urn.sizes * own).sum(-1, keepdim=True)
+    others = urn.sizes * ~own
+    total, everything = urn.total.unsqueeze(-1), others.sum(-1, keepdim=True)
+    # An impossible count is masked in the end; here the nearest possible one stands for it.
+    k = torch.maximum(torch.minimum(k, torch.minimum(size, total)), total - everything)
+    shape = (*k.shape, own.shape[-1])
+    counts = _Counts(
+        k,
+        size.expand(k.shape),
+        (theta * own).sum(-1, keepdim=True).expand(k.shape),
+        total - k,
+        others.unsqueeze(-2).expand(shape),
+        theta.unsqueeze(-2).expand(shape),
+    )
+    with torch.no_grad():
+        nodes = _place(counts._replace(theta=counts.theta.detach()))
+    times = nodes.peak.unsqueeze(-1) + nodes.offset
+    return torch.logsumexp(_log_density(counts, times) + nodes.log_length, -1)
+
+
+def _log_density(counts: _Counts, times: Tensor) -> Tensor:
+    """Of the count and the time of the next ring, in log u, (..., K, U)."""
+    _, size, log_weight, rest, sizes, theta = counts
+    everything = sizes.sum(-1)
+    inside = (rest > 0) & (rest < everything)
+    # One in the middle where none or all of the others are drawn, which is known without it.
+    posed = torch.where(inside, rest, 0.5 * everything)
+    at = snapshots_at(theta, sizes, posed, times)
+    log_y = theta.unsqueeze(-2) + times.unsqueeze(-1)
+    none, all_ = (rest <= 0).unsqueeze(-1), (rest >= everything).unsqueeze(-1)
+    sizes = sizes.unsqueeze(-2)
+    y = torch.exp(log_y.clamp(max=_HIGHEST))
+    log_mass = torch.where(none, -(sizes * y).sum(-1), at.log_mass - _cut_off(y, sizes, rest))
+    log_mass = torch.where(all_, (sizes * log_rung(log_y)).sum(-1), log_mass)
+    left = torch.where(none.unsqueeze(-1), sizes, at.rest)
+    left = torch.where(all_.unsqueeze(-1), 0.0, left)
+    k, size = counts.k.unsqueeze(-1), size.unsqueeze(-1)
+    log_own = log_weight.unsqueeze(-1) + times
+    hazard = torch.exp(log_own) * (size - k) + (y * left).sum(-1)
+    return log_binomial_pmf(k, size, log_rung_odds(log_own)) + log_mass + torch.log(hazard)
+
+
+def _cut_off(y: Tensor, sizes: Tensor, rest: Tensor) -> Tensor:
+    """What the snapshots leave out where elements that ring for sure by then must not ring."""
+    # Most probably, by far, it is the heaviest that have rung.
+    y, order = y.sort(-1, descending=True)
+    sizes = sizes.expand(y.shape).gather(-1, order)
+    rung = rest[..., None, None] - (sizes.cumsum(-1) - sizes)
+    unrung = sizes - torch.minimum(rung.clamp(min=0), sizes)
+    return (unrung * (y - LONGEST_TIME).clamp(min=0)).sum(-1)
+
+
+def _place(counts: _Counts) -> Nodes:
+    # Whatever has been drawn, the rest weighs at most everything and at least one lightest element.
+    present = counts.sizes > 0
+    heavy = torch.logsumexp(
+        torch.where(present, counts.theta + torch.log(counts.sizes), -torch.inf), -1
+    )
+    heavy = torch.logaddexp(heavy, counts.log_weight + torch.log(counts.size))
+    light = counts.theta.masked_fill(~present, torch.inf).amin(-1)
+    light = torch.where(counts.size > 0, torch.minimum(light, counts.log_weight), light)
+    low, high = -heavy, torch.log1p(counts.rest + counts.k) - light
+    return rule_around(_summit(counts, low, high), partial(_log_density, counts))
+
+
+def _summit(counts: _Counts, low: Tensor, high: Tensor) -> Tensor:
+    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    for _ in range(_PEAK_STEPS):
+        values = _log_density(counts, torch.stack([left, right], -1))
+        rising = values[..., 0] < values[..., 1]
+        low, high = torch.where(rising, left, low), torch.where(rising, high, right)
+        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    return 0.5 * (low + high)

@@ -1,0 +1,110 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..urn import Urn, make_urn
+from .snapshots import Snapshots, snapshots
+
+
+def wallenius_mean(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
+    r"""Mean counts under Wallenius' law, shape ``(..., G)``.
+
+    With :math:`T` the time at which element :math:`n + 1` rings, the law is a mixture over
+    :math:`T = u` of Fisher's laws with odds :math:`e^{w_i u} - 1`, each tilted by
+    :math:`D(x)`. The mixture is integrated by 128 Gauss-Legendre nodes, the moments at each node
+    are exact. Against 400 nodes, the error was below 1e-11 :math:`n` in 420 random urns of up to
+    10^6 elements with weights over 17 orders of magnitude.
+    Arguments as for :func:`log_partition`. Differentiable in the log-weights. Cost: O(G) for each
+    node.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import wallenius_mean
+    >>> wallenius_mean(torch.tensor([3.0, 1.0]).log(), torch.tensor([1.0, 1.0]), torch.tensor(1.0))
+    tensor([0.7500, 0.2500])
+    """
+    urn = make_urn(log_weights, group_sizes, total_count)
+    return wallenius_mean64(urn, snapshots(urn)).to(log_weights.dtype)
+
+
+def wallenius_covariance(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
+    """Covariances under Wallenius' law, shape ``(..., G, G)``; as :func:`wallenius_mean`.
+
+    Cost: O(G^2) for each node.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import wallenius_covariance
+    >>> log_weights = torch.tensor([3.0, 1.0]).log()
+    >>> wallenius_covariance(log_weights, torch.tensor([1.0, 1.0]), torch.tensor(1.0))
+    tensor([[ 0.1875, -0.1875],
+            [-0.1875,  0.1875]])
+    """
+    urn = make_urn(log_weights, group_sizes, total_count)
+    return wallenius_covariance64(urn, snapshots(urn)).to(log_weights.dtype)
+
+
+def wallenius_mean64(urn: Urn, at: Snapshots) -> Tensor:
+    """The mean in float64."""
+    weight = _weights(at).unsqueeze(-1)
+    result = (weight * (at.groups.sizes * at.groups.p + _tilted_shift(at))).sum(-2)
+    return torch.where(urn.interior.unsqueeze(-1), result, urn.edge)
+
+
+def wallenius_covariance64(urn: Urn, at: Snapshots) -> Tensor:
+    """The covariance matrix in float64."""
+    # Centred at the tilted means a, X = x - a: with complex averages over the lattice nodes t,
+    # under which the groups are independent binomials of means b(t), variances v(t) and third
+    # cumulants k(t), E[X_i X_j D] needs their joint moments up to the third.
+    groups, b = at.groups, at.derivatives
+    p, q, variance = groups.p.unsqueeze(-1), groups.q.unsqueeze(-1), groups.variance.unsqueeze(-1)
+    skew, pq = q - p, p * q
+    slope = torch.complex(b.real, b.imag)  # (..., U, G, T)
+    lattice = torch.complex(b.weight_real, b.weight_imag).unsqueeze(-2)  # (..., U, 1, T)
+    rates = at.rates.unsqueeze(-1)
+    first = variance * slope
+    second = variance * (1 + slope * (skew - pq * slope))
+    third = slope * (skew.square() - 2 * pq + pq * slope * (2 * pq * slope - 3 * skew))
+    by_rate = (rates * first).sum(-2, keepdim=True)
+    gone = (rates.squeeze(-1) * groups.sizes * groups.q).sum(-1)[..., None, None]
+
+    rest = (at.rates * at.rest).sum(-1)
+    weight = _weights(at)
+    scaled = lattice * (weight / rest)[..., None, None]
+    # Sums over the nodes u and t at once.
+    pairs = _gram((gone - by_rate) * scaled * first - scaled * rates * second, first)
+    crossed = _gram(scaled * first, rates * second)
+    own = groups.variance * b.own
+    skewed = (lattice * third).real.sum(-1) + skew.squeeze(-1)
+    diagonal = gone.squeeze(-1) * own - (lattice * by_rate * second).real.sum(-1)
+    diagonal = diagonal - at.rates * groups.variance * skewed
+    diagonal = ((weight / rest).unsqueeze(-1) * diagonal).sum(-2)
+
+    mean = wallenius_mean64(urn, at).unsqueeze(-2)
+    away = groups.sizes * groups.p - mean
+    shift = weight.unsqueeze(-1) * _tilted_shift(at)
+    moved = shift.mT @ away
+    result = pairs - crossed + torch.diag_embed(diagonal) + moved + moved.mT
+    result = result + (weight.unsqueeze(-1) * away).mT @ away
+    return torch.where(urn.interior[..., None, None], result, 0.0)
+
+
+def _weights(at: Snapshots) -> Tensor:
+    """Of the nodes in the mixture; they sum to 1 without being told to, but for rounding."""
+    return torch.softmax(at.log_mass + torch.log((at.rates * at.rest).sum(-1)), -1)
+
+
+def _tilted_shift(at: Snapshots) -> Tensor:
+    """E[X D] / E[D], with X the counts less the tilted means."""
+    groups, b, rates = at.groups, at.derivatives, at.rates.unsqueeze(-1)
+    first = groups.variance * b.first
+    rest = (at.rates * at.rest).sum(-1, keepdim=True)
+    return first - b.covariance_product(rates).squeeze(-1) / rest
+
+
+def _gram(a: Tensor, b: Tensor) -> Tensor:
+    """Re sum_{u, t} a_i b_j of (..., U, G, T)."""
+    a, b = (x.movedim(-3, -2).flatten(-2) for x in (a, b))
+    return (a @ b.mT).real

@@ -1,0 +1,149 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import torch
+from torch import Size, Tensor
+
+from ..tracing import inside_transform, largest
+from ..urn import Urn, make_urn
+from .race import log_rung, scaled_hazard
+
+# Up to so many elements a group it is faster to let every element ring.
+_CLOCKS_A_GROUP = 16
+# So many clocks are held at a time.
+_CHUNK = 4_000_000
+# To where the interval is cut; anywhere would do.
+_CUT_STEPS = 3
+_LONGEST_STEP = 3.0
+
+
+def wallenius_sample(
+    log_weights: Tensor,
+    group_sizes: Tensor,
+    total_count: Tensor,
+    sample_shape: Size = Size(),  # noqa: B008
+) -> Tensor:
+    r"""Exact draws from Wallenius' law, shape ``sample_shape + (..., G)``.
+
+    Every element of weight :math:`w` rings after a time :math:`\mathrm{Exp}(w)`, and the first
+    :math:`n` are drawn. Small urns let all elements ring. Large ones look for the time of ring
+    :math:`n` without them: an interval of time is cut in two, the rings of each group that fall
+    into its first part are binomial, and the part that holds ring :math:`n` is cut further.
+
+    Arguments as for :func:`log_partition`. Cost: O(G log log N) binomials for each draw, with
+    :math:`N` elements. Where PyTorch traces, compiles or vmaps, all elements ring: O(N log N), in
+    memory as well.
+
+    **References:**
+
+    [1] Chesson, J. (1976) "A non-central multivariate hypergeometric distribution arising from
+        biased sampling with application to selective predation", J. Applied Probability 13(4).
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import wallenius_sample
+    >>> x = wallenius_sample(torch.zeros(2), torch.tensor([6.0, 4.0]), torch.tensor(3.0))
+    >>> x.sum()
+    tensor(3.)
+    """
+    with torch.no_grad():
+        urn = make_urn(log_weights, group_sizes, total_count)
+        counts = wallenius_sample64(urn, sample_shape, largest(group_sizes.sum(-1)))
+        return counts.to(log_weights.dtype)
+
+
+def wallenius_sample64(urn: Urn, sample_shape: Size, max_total: int) -> Tensor:
+    """Draws in float64 from urns of up to `max_total` elements."""
+    undefined = urn.log_weights.isnan().any(-1, keepdim=True)
+    theta = torch.where(undefined, 0.0, urn.log_weights)
+    theta = theta - theta.masked_fill(urn.sizes <= 0, -torch.inf).amax(-1, keepdim=True)
+    total = torch.floor(urn.total)
+    shape = sample_shape + theta.shape
+    max_total = max(max_total, shape[-1])  # what is not well posed has an element a group
+    if inside_transform():
+        counts = _by_clocks(theta, urn.sizes, total, sample_shape, max_total)
+    else:
+        draws = max(sample_shape.numel(), 1)
+        chunk = max(_CHUNK // max(theta[..., 0].numel() * max_total, 1), 1)
+        if max_total <= _CLOCKS_A_GROUP * shape[-1] and (chunk > 1 or draws == 1):
+            parts = [
+                _by_clocks(theta, urn.sizes, total, Size([min(chunk, draws - done)]), max_total)
+                for done in range(0, draws, chunk)
+            ]
+            counts = torch.cat(parts)[: sample_shape.numel()].reshape(shape)
+        else:
+            counts = _by_cuts(theta.expand(shape), urn.sizes, total)
+    counts = torch.where(urn.interior.unsqueeze(-1), counts, urn.edge)
+    return torch.where(undefined, torch.nan, counts)
+
+
+def _by_clocks(
+    theta: Tensor, sizes: Tensor, total: Tensor, sample_shape: Size, max_total: int
+) -> Tensor:
+    ends = sizes.cumsum(-1)
+    element = torch.arange(max_total, dtype=ends.dtype, device=ends.device)
+    # Not expanded but added, so that vmap has a contiguous tensor too.
+    element = element + torch.zeros_like(ends[..., :1])
+    group = torch.searchsorted(ends.contiguous(), element, right=True)
+    exists = group < ends.shape[-1]
+    log_rate = torch.where(
+        exists, theta.gather(-1, group.clamp(max=ends.shape[-1] - 1)), -torch.inf
+    )
+    clock = torch.empty_like(log_rate.expand(sample_shape + log_rate.shape)).exponential_()
+    order = (torch.log(clock) - log_rate).argsort(-1)
+    # By rank and not by time, so that n are drawn even if two rings are equal to rounding.
+    first = (element < total.unsqueeze(-1)).to(theta.dtype)
+    drawn = torch.zeros_like(clock).scatter(-1, order, first.expand(order.shape)).cumsum(-1)
+    drawn = torch.nn.functional.pad(drawn, (1, 0))
+    until = drawn.gather(-1, ends.long().expand(sample_shape + ends.shape))
+    return torch.diff(until, dim=-1, prepend=torch.zeros_like(until[..., :1]))
+
+
+def _by_cuts(theta: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
+    # What has rung before an interval starts does not change how it goes on, so neither its start
+    # nor an end at a finite time needs to be known: only its logarithmic width, and how many of
+    # each group ring inside. So no two rings are ever too close to be told apart.
+    shape = theta.shape
+    result = torch.zeros(shape, dtype=theta.dtype, device=theta.device).reshape(-1, shape[-1])
+    theta, inside = (x.expand(shape).reshape(-1, shape[-1]) for x in (theta, sizes))
+    wanted = total.expand(shape[:-1]).reshape(-1)
+    log_width = torch.full_like(wanted, torch.inf)
+    row = torch.arange(len(wanted), device=theta.device)
+    while len(row):
+        cut = _cut(theta, inside, wanted, log_width)
+        log_y, log_end = theta + cut.unsqueeze(-1), theta + log_width.unsqueeze(-1)
+        share = torch.exp(log_rung(log_y) - log_rung(log_end)).clamp(max=1)
+        early = torch.binomial(inside, share)
+        rung = early.sum(-1)
+        before = (rung >= wanted).unsqueeze(-1)
+        result[row] += torch.where(before, 0.0, early)
+        inside = torch.where(before, early, inside - early)
+        later = log_width + torch.log(-torch.expm1(cut - log_width))
+        log_width = torch.where(before.squeeze(-1), cut, later)
+        wanted = torch.where(before.squeeze(-1), wanted, wanted - rung)
+        full = inside.sum(-1) == wanted
+        result[row] += torch.where(full.unsqueeze(-1), inside, 0.0)
+        left = ~full & (wanted > 0)
+        row, theta, inside = row[left], theta[left], inside[left]
+        wanted, log_width = wanted[left], log_width[left]
+    return result.reshape(shape)
+
+
+def _cut(theta: Tensor, inside: Tensor, wanted: Tensor, log_width: Tensor) -> Tensor:
+    """Log-time in the interval by which half an element less than wanted has rung, nearly."""
+    log_inside = torch.log(inside) - log_rung(theta + log_width.unsqueeze(-1))
+    log_wanted = torch.log(wanted - 0.5)
+    # The number that has rung is concave in the time, so its slope at the start gives a bound.
+    cut = log_wanted - torch.logsumexp(log_inside + theta, -1)
+    # Late rings are rarer, so the last of them are at least this far from the end on average.
+    latest = log_width - 0.25 / inside.sum(-1)
+    for _ in range(_CUT_STEPS):
+        log_y = theta + cut.unsqueeze(-1)
+        log_rungs = log_inside + log_rung(log_y)
+        share = torch.softmax(log_rungs, -1)
+        slope = (share * scaled_hazard(log_y)).sum(-1)
+        gap = log_wanted - torch.logsumexp(log_rungs, -1)
+        step = torch.nan_to_num(gap / slope, nan=0.0).clamp(-_LONGEST_STEP, _LONGEST_STEP)
+        cut = torch.minimum(cut + step, latest)
+    return cut

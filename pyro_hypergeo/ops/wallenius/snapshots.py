@@ -1,0 +1,125 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..binomial import log1p_exp
+from ..saddlepoint.derivatives import Derivatives
+from ..saddlepoint.lattice import Tilted, lattice_nodes, log_lattice_prob, tilted_groups
+from ..saddlepoint.tilt import find_tilt, refine_tilt
+from ..urn import Urn, make_urn
+from .race import Nodes, gauss_nodes, log_rung_odds
+
+# Halvings of a bracket of hundreds, to far below the width of the density.
+_CENTRE_STEPS = 50
+# Twice, a bracket of lengths is cut into so many parts, in logarithms: the ends of the rule are
+# found to within 10 %.
+_END_PARTS = 12
+_SHORTEST, _LEFT, _RIGHT = 1e-4, 40.0, 5.0
+# What is left out beyond the ends is exp(-_FALL) of the whole.
+_FALL = 34.0
+# Rates times times are cut there: beyond it nothing of a group is left in any float.
+LONGEST_TIME = 500.0
+
+
+class Snapshots(NamedTuple):
+    """The counts when the next element rings, at nodes of its time u, (..., U).
+
+    Until u the groups have rung as independent binomials. Given their sum n they follow Fisher's
+    law with odds e^(w_i u) - 1, and the next ring comes at the rate D(x) = sum_i w_i (m_i - x_i).
+    """
+
+    log_mass: Tensor  # (..., U): log of Pr[S_u = n] times the node's length in log u
+    rates: Tensor  # (..., U, G): w_i u
+    groups: Tilted  # (..., U, G)
+    derivatives: Derivatives
+
+    @property
+    def rest(self) -> Tensor:
+        """What is expected to be left of each group."""
+        groups = self.groups
+        return groups.sizes * groups.q - groups.variance * self.derivatives.first
+
+
+def snapshots(urn: Urn) -> Snapshots:
+    """The snapshots at the nodes of a rule for the time of ring n + 1; the nodes are constants."""
+    sizes = urn.sizes
+    theta = urn.log_weights
+    theta = theta - theta.detach().masked_fill(sizes <= 0, -torch.inf).amax(-1, keepdim=True)
+    with torch.no_grad():
+        centre = _centre(theta, sizes, urn.total)
+        nodes = rule_around(centre, partial(_log_density, theta, sizes, urn.total))
+    times = nodes.peak.unsqueeze(-1) + nodes.offset
+    at = snapshots_at(theta, sizes, urn.total, times)
+    return at._replace(log_mass=at.log_mass + nodes.log_length)
+
+
+def snapshots_at(theta: Tensor, sizes: Tensor, total: Tensor, times: Tensor) -> Snapshots:
+    """The snapshots at given log-times, (..., U)."""
+    log_rates = (theta.unsqueeze(-2) + times.unsqueeze(-1)).clamp(max=_LOG_LONGEST_TIME)
+    odds = log_rung_odds(log_rates)
+    sizes, total = sizes.unsqueeze(-2).expand(odds.shape), total.unsqueeze(-1).expand(times.shape)
+    tilt = find_tilt(make_urn(odds.detach(), sizes, total))
+    tilt = refine_tilt(odds.detach(), sizes, total, tilt)
+    groups = tilted_groups(odds, sizes, tilt)
+    lattice = lattice_nodes(groups, total)
+    # From Pr[S = n] under the tilt to that without.
+    shift = tilt.unsqueeze(-1)
+    near = shift.abs() < 1
+    close = torch.log1p(torch.sigmoid(odds) * torch.expm1(torch.where(near, shift, 0.0)))
+    change = torch.where(near, close, log1p_exp(odds + shift) - log1p_exp(odds))
+    change = (sizes * change).sum(-1) - total * tilt
+    log_mass = log_lattice_prob(lattice) + change
+    return Snapshots(log_mass, torch.exp(log_rates), groups, Derivatives(groups, lattice))
+
+
+_LOG_LONGEST_TIME = math.log(LONGEST_TIME)
+
+
+def rule_around(centre: Tensor, log_density: Callable[[Tensor], Tensor]) -> Nodes:
+    """The rule from where a density of log-times, (..., U), rises to where it has vanished."""
+    top = log_density(centre.unsqueeze(-1))
+    sign = torch.tensor([-1.0, 1.0], dtype=centre.dtype, device=centre.device)
+    longest = torch.tensor([_LEFT, _RIGHT], dtype=centre.dtype, device=centre.device)
+    high = torch.log(longest).expand(*centre.shape, 2)
+    low = torch.log(torch.full_like(high, _SHORTEST))
+    part = torch.arange(1, _END_PARTS, dtype=centre.dtype, device=centre.device) / _END_PARTS
+    for _ in range(2):
+        between = low.unsqueeze(-1) + (high - low).unsqueeze(-1) * part  # (..., 2, parts - 1)
+        offset = sign.unsqueeze(-1) * torch.exp(between)
+        inside = log_density(centre.unsqueeze(-1) + offset.flatten(-2)) >= top - _FALL
+        # The outermost, as the density may have a second bump.
+        last = (inside.reshape(between.shape) * part).amax(-1) * _END_PARTS
+        width = (high - low) / _END_PARTS
+        low, high = low + width * last, low + width * (last + 1)
+    return gauss_nodes(centre, torch.exp(high))
+
+
+def _log_density(theta: Tensor, sizes: Tensor, total: Tensor, times: Tensor) -> Tensor:
+    at = snapshots_at(theta, sizes, total, times)
+    return at.log_mass + torch.log((at.rates * at.rest).sum(-1))
+
+
+def _centre(theta: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
+    """log u at which half an element more than n is expected to have rung."""
+    everything = sizes.sum(-1)
+    wanted = torch.minimum(total + 0.5, everything - 0.5)
+    absent = sizes <= 0
+    low = torch.log(wanted) - torch.log((sizes * torch.exp(theta)).sum(-1))
+    lightest = theta.masked_fill(absent, torch.inf).amin(-1)
+    high = torch.log(-torch.log1p(-wanted / everything)) - lightest
+    for _ in range(_CENTRE_STEPS):
+        middle = 0.5 * (low + high)
+        log_y = theta + middle.unsqueeze(-1)
+        rung = (sizes * -torch.expm1(-torch.exp(log_y))).sum(-1)
+        low = torch.where(rung < wanted, middle, low)
+        high = torch.where(rung < wanted, high, middle)
+    return 0.5 * (low + high)

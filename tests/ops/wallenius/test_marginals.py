@@ -1,0 +1,89 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.autograd import gradcheck
+
+from pyro_hypergeo import WalleniusHypergeometric
+from pyro_hypergeo.ops.urn import make_urn
+from pyro_hypergeo.ops.wallenius.marginals import wallenius_log_marginal_given
+
+
+def enumerated(urn: WalleniusHypergeometric, group: int) -> Tensor:
+    support = urn.enumerate_support()
+    log_probs = urn.log_prob(support)
+    return torch.stack(
+        [
+            log_probs[support[:, group] == k].logsumexp(0)
+            for k in range(int(urn.group_sizes[group]) + 1)
+        ]
+    )
+
+
+URNS = [
+    ([10, 10, 10], 10, [1.0, 2.0, 4.0]),
+    ([5, 3, 2], 6, [1.0, 2.0, 400.0]),
+    ([5, 6, 7, 4], 9, [0.5, 1.0, 2.0, 3.0]),
+    ([40, 60], 50, [1e-3, 10.0]),
+    ([3, 3, 2], 7, [1.0, 1e-6, 1e4]),
+    ([3, 1], 2, [1.0, 0.0]),
+    ([3, 0, 4], 3, [1.0, 2.0, 3.0]),
+    ([3, 2, 4], 0, [1.0, 2.0, 3.0]),
+    ([3, 2, 4], 9, [1.0, 2.0, 3.0]),
+    ([3, 2, 4], 7, [1.0, 0.0, 3.0]),
+    ([6], 4, [2.0]),
+    ([3, 2], 5, [1.0, 4.0]),
+    ([3, 2], 0, [1.0, 4.0]),
+    ([3, 1], 3, [1.0, 0.0]),
+]
+
+
+@pytest.mark.parametrize(("sizes", "total", "weights"), URNS)
+def test_against_enumeration(sizes: list[int], total: int, weights: list[float]) -> None:
+    urn = WalleniusHypergeometric(total, sizes, weights)
+    for group in range(len(sizes)):
+        found = wallenius_log_marginal_given(urn._urn, group, sizes[group])
+        torch.testing.assert_close(found, enumerated(urn, group), rtol=1e-10, atol=1e-10)
+
+
+@given(
+    sizes=st.lists(st.integers(0, 5), min_size=3, max_size=3),
+    log_weights=st.lists(st.floats(-50, 50), min_size=3, max_size=3),
+    share=st.floats(0, 1),
+)
+@example(sizes=[0, 2, 1], log_weights=[0.0, -16.0, 0.0], share=0.25)
+@example(sizes=[1, 2, 9], log_weights=[19.4, 56.8, 39.5], share=0.25)
+@settings(max_examples=25)
+def test_any_urn(sizes: list[int], log_weights: list[float], share: float) -> None:
+    total = round(share * sum(sizes))
+    urn = WalleniusHypergeometric(total, sizes, log_weights=log_weights)
+    group = total % 3
+    found = wallenius_log_marginal_given(urn._urn, group, sizes[group])
+    torch.testing.assert_close(found, enumerated(urn, group), rtol=1e-9, atol=1e-9)
+
+
+def test_batch_and_large_urns() -> None:
+    totals = torch.tensor([3, 6, 0, 10])
+    urn = WalleniusHypergeometric(totals, [5, 3, 2], [1.0, 2.0, 4.0])
+    marginal = urn.marginal(-1)
+    assert marginal.batch_shape == (4,)
+    torch.testing.assert_close(marginal.mean, urn.mean[:, -1])
+    torch.testing.assert_close(marginal.variance, urn.variance[:, -1])
+    large = WalleniusHypergeometric(500, [100] * 10, torch.arange(1.0, 11.0))
+    marginal = large.marginal(2)
+    raw = wallenius_log_marginal_given(large._urn, 2, 100)
+    assert raw.exp().sum().item() == pytest.approx(1, abs=1e-12)
+    assert marginal.mean.item() == pytest.approx(large.mean[2].item(), rel=1e-11)
+
+
+def test_gradients() -> None:
+    sizes, total = torch.tensor([4.0, 3.0, 2.0]), torch.tensor(5.0)
+
+    def marginal(theta: Tensor) -> Tensor:
+        return wallenius_log_marginal_given(make_urn(theta, sizes, total), 0, 4)
+
+    assert gradcheck(marginal, torch.tensor([0.3, -0.5, 1.0], requires_grad=True))
