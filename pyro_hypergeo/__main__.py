@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""``python -m pyro_hypergeo``."""
+
 import sys
 
 from .cli import main

@@ -4,6 +4,7 @@
 """What is shipped, and which part of the package may import which."""
 
 import ast
+import importlib
 import os
 import subprocess
 import sys
@@ -12,10 +13,14 @@ from zipfile import ZipFile
 
 import pytest
 
+from pyro_hypergeo import ops
+from pyro_hypergeo.ops import former_paths
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pyro_hypergeo"
 
 # What each part may import beside the standard library: infer -> distributions -> ops.
+# (The storeys inside of ops follow below.)
 OPS = {"numpy", "torch", "pyro_hypergeo.ops"}
 DISTRIBUTIONS = OPS | {"pyro", "scipy", "pyro_hypergeo.distributions"}
 INFER = DISTRIBUTIONS | {"pyro_hypergeo.infer"}
@@ -84,15 +89,133 @@ def imports(file: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("layer", LAYERS)
-def test_layer_imports_only_what_lies_below(layer: str) -> None:
-    allowed = LAYERS[layer] | set(sys.stdlib_module_names)
-    files = sorted((PACKAGE / layer).rglob("*.py"))
+def wrong_imports(files: list[Path], allowed: set[str]) -> str:
     assert files
-    wrong = [
+    return "\n".join(
         f"{file.relative_to(ROOT)} imports {name}"
         for file in files
         for name in sorted(imports(file))
         if not any(f"{name}.".startswith(f"{module}.") for module in allowed)
-    ]
+    )
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layer_imports_only_what_lies_below(layer: str) -> None:
+    allowed = LAYERS[layer] | set(sys.stdlib_module_names)
+    assert not wrong_imports(sorted((PACKAGE / layer).rglob("*.py")), allowed)
+
+
+# The storeys of ops, from the ground up: a room may import itself and what stands below it.
+GROUND = [
+    "binomial",
+    "errors",
+    "log_convolution",
+    "mean_inversion",
+    "mode_by_exchange",
+    "support",
+    "tracing",
+    "urn",
+    "zero_sum",
+]
+STOREYS = {
+    "ground": GROUND,
+    "saddlepoint": ["saddlepoint", *GROUND],
+    "law": ["law", "saddlepoint", *GROUND],
+    "fisher": ["fisher", "law", "saddlepoint", *GROUND],
+    "wallenius": ["wallenius", "law", "saddlepoint", *GROUND],
+    "gradients": ["gradients", "fisher", "wallenius", "law", "saddlepoint", *GROUND],
+}
+
+
+@pytest.mark.parametrize("storey", STOREYS)
+def test_storey_imports_only_what_stands_below(storey: str) -> None:
+    ops = PACKAGE / "ops"
+    if storey == "ground":
+        files = [ops / f"{name}.py" for name in GROUND]
+    else:
+        files = [ops / "law.py"] if storey == "law" else sorted((ops / storey).rglob("*.py"))
+    allowed = {f"pyro_hypergeo.ops.{name}" for name in STOREYS[storey]}
+    allowed |= {"numpy", "torch"} | set(sys.stdlib_module_names)
+    assert not wrong_imports(files, allowed)
+
+
+def test_every_file_of_ops_has_a_storey() -> None:
+    files = {path.name.removesuffix(".py") for path in (PACKAGE / "ops").iterdir()}
+    assert files - {"__pycache__"} == {*GROUND, *STOREYS, "__init__", "former_paths"} - {"ground"}
+    assert len(list((PACKAGE / "ops").glob("*.py"))) <= 14
+
+
+def modules() -> list[str]:
+    files = sorted(PACKAGE.rglob("*.py"))
+    names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
+    return [name.removesuffix(".__init__") for name in names if not name.endswith("__main__")]
+
+
+def test_every_module_imports_alone() -> None:
+    # In one process, but without what others have imported; and each is what it says it is.
+    code = f"""
+import importlib, sys
+for name in {modules()!r}:
+    for loaded in [n for n in sys.modules if n.split(".")[0] == "pyro_hypergeo"]:
+        del sys.modules[loaded]
+    assert importlib.import_module(name).__name__ == name, name
+"""
+    run("-c", code)
+
+
+def test_module_paths_of_the_first_version_still_lead_to_their_names() -> None:
+    for path, name in [
+        ("suffix", "log_suffix_partitions"),
+        ("latent_counts", "log_evidence"),
+        ("windows", "entropy"),
+        ("relaxed", "relaxed_sample"),
+        ("encodings", "counts_to_mask"),
+        ("from_mean", "wallenius_log_weights_from_mean"),
+        ("log_prob", "log_prob"),
+        ("wallenius", "wallenius_log_prob"),
+        ("wallenius_gradient", "wallenius_mean_gradient"),
+        ("zero_sum", "zero_sum_vector"),
+    ]:
+        module = importlib.import_module(f"pyro_hypergeo.ops.{path}")
+        assert getattr(module, name) is getattr(ops, name)
+    for path in former_paths.FORMER:
+        importlib.import_module(f"pyro_hypergeo.ops.{path}")
+    assert ops.suffix.log_suffix_partitions is ops.log_suffix_partitions
+    assert callable(ops.mode)
+
+
+# Private names of torch and Pyro that a subclass of theirs has to use.
+OF_LIBRARIES = {
+    "_validate_args", "_validate_sample", "_get_checked_instance", "_C", "_functorch", "_model",
+    "_process_message", "_setup_prototype", "_prototype_frames", "_create_plates", "_pyro_sample",
+    "_replace", "_extended_shape",
+}  # fmt: skip
+
+
+def private_names(file: Path) -> tuple[set[str], set[str]]:
+    """The private names that a file defines, and those of others that it uses."""
+    defined, used = set(), set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            defined.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            defined.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            (used if isinstance(node.ctx, ast.Load) else defined).add(node.attr)
+        elif isinstance(node, ast.ImportFrom):
+            used |= {*(node.module or "").split("."), *(alias.name for alias in node.names)}
+    private = {name for name in used if name.startswith("_") and not name.startswith("__")}
+    return defined, private - OF_LIBRARIES
+
+
+def test_no_module_uses_a_private_name_of_another() -> None:
+    wrong = []
+    for file in sorted(PACKAGE.rglob("*.py")):
+        defined, used = private_names(file)
+        wrong += [f"{file.relative_to(ROOT)} uses {name}" for name in sorted(used - defined)]
     assert not wrong, "\n".join(wrong)
+
+
+def test_no_file_is_long() -> None:
+    for file in [*PACKAGE.rglob("*.py")]:
+        assert len(file.read_text(encoding="utf-8").splitlines()) < 300, file

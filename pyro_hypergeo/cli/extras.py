@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Optional libraries, asked for by name."""
+
 from __future__ import annotations
 
 from importlib.util import find_spec

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The command: its options, and the order of its work."""
+
 from __future__ import annotations
 
 import argparse
@@ -12,15 +14,16 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import datasets
-from ..infer.laws import LAWS
+from ..distributions.laws import LAWS
+from .engine import Posterior
 from .errors import CommandError
+from .estimate import estimate
 from .extras import require
-from .likelihood import estimate
 from .netcdf import require_arviz, save_netcdf
 from .nuts import MIN_SAMPLES, sample_posterior
 from .plot import save_plot
-from .posterior import infer_posterior
-from .report import AnyPosterior, as_json, as_text, make_report
+from .report import as_json, as_text, make_report
+from .svi import infer_posterior
 from .table import Table, read_table
 
 _DESCRIPTION = """\
@@ -84,7 +87,7 @@ def _run(options: argparse.Namespace) -> None:
         print(f"warning: {posterior.warning()}", file=sys.stderr)
 
 
-def _infer(options: argparse.Namespace, table: Table, reference: int) -> AnyPosterior:
+def _infer(options: argparse.Namespace, table: Table, reference: int) -> Posterior:
     if options.engine == "nuts":
         return sample_posterior(
             table,
@@ -156,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
         "--law",
         choices=sorted(LAWS),
         default="fisher",
-        help="each element is taken or left, or one is taken after the other (%(default)s)",
+        help=_law_help(),
     )
     parser.add_argument(
         "--engine",
@@ -203,6 +206,11 @@ def _parser() -> argparse.ArgumentParser:
         "--netcdf", metavar="FILE", type=Path, help="write posterior draws there, for ArviZ"
     )
     return parser
+
+
+def _law_help() -> str:
+    stories = "; ".join(f"{name}: {cls.law.story}" for name, cls in sorted(LAWS.items()))
+    return f"{stories} (%(default)s)"
 
 
 def _positive_integer(text: str) -> int:

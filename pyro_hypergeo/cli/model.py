@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The Pyro model of a table, and the Laplace approximation of its posterior."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -11,20 +13,26 @@ import torch
 from torch import Tensor
 
 from ..distributions import ZeroSumNormal
-from ..infer.laws import log_likelihood, urns_of
+from ..distributions.laws import LAWS
+from ..distributions.urn_law import UrnLaw
 from ..ops.zero_sum import zero_sum_vector
 from .table import Table
 
 _MAX_NEWTON_STEPS = 100
 
 
-def weigh(table: Table, prior_scale: float, law: str = "fisher") -> None:
+def weights_model(table: Table, prior_scale: float, law: str = "fisher") -> None:
     """The Pyro model: zero-sum normal log-weights, and a biased urn for every stratum."""
     prior = ZeroSumNormal(table.sizes.new_full((), prior_scale), len(table.groups))
     log_weights = pyro.sample("log_weights", prior)
     with pyro.plate("strata", len(table.sizes)):
-        urns = urns_of(law, log_weights, table.sizes, table.counts)
-        pyro.sample("drawn", urns, obs=table.counts)
+        pyro.sample("drawn", urns_of(table, log_weights, law), obs=table.counts)
+
+
+def urns_of(table: Table, log_weights: Tensor, law: str) -> UrnLaw:
+    """An urn for each stratum, of which as many elements are drawn as were."""
+    total = table.counts.sum(-1)
+    return LAWS[law](total, table.sizes, log_weights=log_weights, validate_args=False)
 
 
 @contextmanager
@@ -50,7 +58,7 @@ def laplace(table: Table, prior_scale: float, law: str = "fisher") -> tuple[Tens
 
     # The log-density is strictly concave, so damped Newton steps reach the only mode.
     def log_density(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        known = log_likelihood(law, basis @ z, table.sizes, table.counts)
+        known = LAWS[law].law.log_likelihood(basis @ z, table.sizes, table.counts)
         prior = torch.eye(len(z), dtype=basis.dtype) / prior_scale**2
         return (
             known.value - 0.5 * (z / prior_scale).square().sum(),

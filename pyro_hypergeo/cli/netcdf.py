@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Posterior draws as a file that ArviZ reads."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -10,8 +12,8 @@ import pyro
 import torch
 from torch import Tensor
 
-from ..infer.laws import urns_of
 from .extras import require
+from .model import urns_of
 from .report import Report
 from .table import Table
 
@@ -67,9 +69,7 @@ def _groups(report: Report, draws: Tensor) -> dict[str, dict[str, tuple[list[str
 def _log_likelihood(report: Report, draws: Tensor) -> Tensor:
     table = report.table
     rows = draws.flatten(0, 1).unsqueeze(-2).split(max(1, _CELLS // table.sizes.numel()))
-    parts = [
-        urns_of(report.law, row, table.sizes, table.counts).log_prob(table.counts) for row in rows
-    ]
+    parts = [urns_of(table, row, report.law).log_prob(table.counts) for row in rows]
     return torch.cat(parts).unflatten(0, draws.shape[:2])
 
 

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The posterior by Hamiltonian Monte Carlo."""
+
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from ..ops.zero_sum import zero_sum_vector
 from .convergence import rank_r_hat
-from .model import laplace, one_thread, weigh
+from .model import laplace, one_thread, weights_model
 from .table import Table
 
 #: Fewer draws in a chain have no split r_hat.
@@ -60,12 +62,12 @@ class SampledPosterior(NamedTuple):
         return torch.cat([self.log_weights, relative[..., others]], -1)
 
     def relative_to(self, reference: int) -> tuple[Tensor, Tensor]:
-        """Median and standard deviation of every log-weight less the reference's."""
+        """Median and standard deviation of every log-weights_modelt less the reference's."""
         contrasts = self._contrasts(reference)
         return contrasts.quantile(0.5, 0), contrasts.std(0)
 
     def interval(self, reference: int) -> tuple[Tensor, Tensor]:
-        """5 % and 95 % points of every log-weight less the reference's."""
+        """5 % and 95 % points of every log-weights_modelt less the reference's."""
         contrasts = self._contrasts(reference)
         return contrasts.quantile(0.05, 0), contrasts.quantile(0.95, 0)
 
@@ -127,7 +129,7 @@ def sample_posterior(
     """
 
     def model() -> None:
-        weigh(table, prior_scale, law)
+        weights_model(table, prior_scale, law)
 
     warmup = max(_MIN_WARMUP, samples // 2)
     kept, diverging = [], torch.zeros(chains, samples, dtype=torch.bool)

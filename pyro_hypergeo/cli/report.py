@@ -1,23 +1,19 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""What the command says, as text and as JSON."""
+
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-from .likelihood import Estimate
-from .nuts import SampledPosterior
-from .posterior import Posterior
+from ..distributions.laws import LAWS
+from .engine import Posterior
+from .estimate import Estimate
 from .table import Table
 
-AnyPosterior: TypeAlias = "Posterior | SampledPosterior"
-
 _NOT_FINITE = "not finite"
-_LAW = {
-    "fisher": "Law: Fisher's, each element taken or left, the total known afterwards",
-    "wallenius": "Law: Wallenius', one element taken after the other",
-}
 
 
 class GroupSummary(NamedTuple):
@@ -38,7 +34,7 @@ class Report(NamedTuple):
     table: Table
     reference: str
     groups: list[GroupSummary]
-    posterior: AnyPosterior
+    posterior: Posterior
     estimate: Estimate
     law: str
 
@@ -46,7 +42,7 @@ class Report(NamedTuple):
 def make_report(
     table: Table,
     reference: int,
-    posterior: AnyPosterior,
+    posterior: Posterior,
     estimate: Estimate,
     law: str = "fisher",
 ) -> Report:
@@ -97,13 +93,13 @@ def as_text(report: Report) -> str:
 
 
 def _head(report: Report) -> str:
-    table, reference = report.table, report.reference
+    table, reference, law = report.table, report.reference, LAWS[report.law].law
     strata, elements = len(table.sizes), table.sizes.sum()
     return (
         f"{table.name}: {len(table.groups)} groups in {strata} "
         f"{'stratum' if strata == 1 else 'strata'}, {elements:.0f} elements, "
         f"{table.counts.sum():.0f} of them drawn\n"
-        f"{_LAW[report.law]}\n"
+        f"Law: {law.title}, {law.story}\n"
         f"Weights are relative to the reference group {reference}, whose weight is 1."
     )
 

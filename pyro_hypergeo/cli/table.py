@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Reading a table of groups, sizes and drawn counts."""
+
 from __future__ import annotations
 
 import csv

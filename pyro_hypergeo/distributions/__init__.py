@@ -1,14 +1,19 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The distributions: thin faces over :mod:`pyro_hypergeo.ops`."""
+
 from . import kl
 from .central import MultivariateHypergeometric
 from .constraints import hypergeometric_counts, hypergeometric_soft_counts, zero_sum
 from .fisher import FisherHypergeometric
 from .group_count import GroupCount
+from .laws import LAWS, law_of
 from .relaxed import RelaxedFisherHypergeometric
 from .straight_through import FisherHypergeometricStraightThrough
+from .straight_through_mixin import StraightThrough
 from .transforms import ZeroSumTransform
+from .urn_law import UrnLaw
 from .wallenius import WalleniusHypergeometric
 from .wallenius_straight_through import WalleniusHypergeometricStraightThrough
 from .zero_sum_normal import ZeroSumNormal
@@ -17,8 +22,11 @@ __all__ = [
     "FisherHypergeometric",
     "FisherHypergeometricStraightThrough",
     "GroupCount",
+    "LAWS",
     "MultivariateHypergeometric",
     "RelaxedFisherHypergeometric",
+    "StraightThrough",
+    "UrnLaw",
     "WalleniusHypergeometric",
     "WalleniusHypergeometricStraightThrough",
     "ZeroSumNormal",
@@ -26,5 +34,6 @@ __all__ = [
     "hypergeometric_counts",
     "hypergeometric_soft_counts",
     "kl",
+    "law_of",
     "zero_sum",
 ]

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The central hypergeometric distribution: equal weights."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -8,11 +10,10 @@ from typing import Any
 import torch
 from torch import Size
 from torch.distributions import constraints
-from torch.distributions.utils import lazy_property
 
-from ..ops.fisher.state import Cumulants, central_cumulants
-from ._parameters import Numbers
+from ..ops.fisher.law import CENTRAL
 from .fisher import FisherHypergeometric
+from .parameters import Numbers
 
 
 class MultivariateHypergeometric(FisherHypergeometric):
@@ -47,6 +48,7 @@ class MultivariateHypergeometric(FisherHypergeometric):
     :raises ValueError: if an argument is outside of what is said here, or shapes do not broadcast.
     """
 
+    law = CENTRAL
     arg_constraints = {
         "total_count": constraints.nonnegative_integer,
         "group_sizes": constraints.independent(constraints.nonnegative_integer, 1),
@@ -61,10 +63,6 @@ class MultivariateHypergeometric(FisherHypergeometric):
         zeros = torch.zeros(sizes.shape, dtype=dtype, device=sizes.device)
         super().__init__(total_count, group_sizes, log_weights=zeros, validate_args=validate_args)
 
-    @lazy_property
-    def _known(self) -> Cumulants:
-        return central_cumulants(self.group_sizes, self.total_count)
-
     @staticmethod
     def infer_shapes(  # type: ignore[override]
         total_count: tuple[int, ...] = (), group_sizes: tuple[int, ...] = ()
@@ -72,12 +70,7 @@ class MultivariateHypergeometric(FisherHypergeometric):
         """Batch and event shape, from the shapes of the arguments."""
         return FisherHypergeometric.infer_shapes(total_count, group_sizes)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> FisherHypergeometric:
-        """The same law with a larger batch shape."""
-        new = self._get_checked_instance(MultivariateHypergeometric, _instance)
-        return super().expand(batch_shape, _instance=new)
-
     @classmethod
     def from_mean(cls, *args: Any, **kwargs: Any) -> FisherHypergeometric:
-        """As :meth:`FisherHypergeometric.from_mean`: other means need other weights."""
+        """A :class:`FisherHypergeometric`, since other means need other weights."""
         return FisherHypergeometric.from_mean(*args, **kwargs)

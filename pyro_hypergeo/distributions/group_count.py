@@ -9,6 +9,8 @@ import torch
 from pyro.distributions import Categorical
 from torch import Tensor
 
+from ..ops.errors import check
+
 # So that a quantile asked for at a value of the cdf is not missed by rounding.
 _ROUNDING = 1e-12
 
@@ -43,12 +45,8 @@ class GroupCount(Categorical):
         :raises ValueError: if one is not between 0 and 1.
         """
         value = torch.as_tensor(value, dtype=self.logits.dtype, device=self.logits.device)
-        wrong = ~((value >= 0) & (value <= 1))
-        if self._validate_args and wrong.any():
-            raise ValueError(
-                f"Expected `value` of shape {tuple(value.shape)} to be probabilities between 0 and "
-                f"1, but found {value[wrong][0].item()}."
-            )
+        if self._validate_args:
+            check("value", value, (value >= 0) & (value <= 1), "probabilities between 0 and 1")
         lower = self._tables()[0][..., 1:-1] * (1 + _ROUNDING)
         return (lower < value.unsqueeze(-1).double()).sum(-1).to(self.logits.dtype)
 

@@ -1,18 +1,23 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Kullback-Leibler divergences, as ``torch.distributions.kl_divergence`` finds them."""
+
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.distributions.kl import register_kl
 
-from .fisher import FisherHypergeometric
+from .urn_law import UrnLaw
 
 
-@register_kl(FisherHypergeometric, FisherHypergeometric)
-def _kl_fisher_fisher(p: FisherHypergeometric, q: FisherHypergeometric) -> Tensor:
-    # As for any exponential family: (theta_p - theta_q) . mean_p - A_p + A_q.
+@register_kl(UrnLaw, UrnLaw)
+def _kl_of_urns(p: UrnLaw, q: UrnLaw) -> Tensor:
+    if not p.law.same_family(q.law):
+        raise NotImplementedError(
+            f"No Kullback-Leibler divergence is implemented between {p.law.title} law and "
+            f"{q.law.title} law."
+        )
     if p.event_shape != q.event_shape:
         raise ValueError(
             "The Kullback-Leibler divergence needs equal `group_sizes`, but got "
@@ -25,11 +30,5 @@ def _kl_fisher_fisher(p: FisherHypergeometric, q: FisherHypergeometric) -> Tenso
                 f"The Kullback-Leibler divergence needs equal `{name}`, since otherwise the "
                 f"supports differ, but got {of_p.tolist()} and {of_q.tolist()}."
             )
-    known_p, known_q = p._known, q._known
-    mean = known_p.mean
-    # A group that is never drawn adds nothing; one that only q cannot draw makes the divergence
-    # infinite.
-    drawn = mean > 0
-    gap = torch.where(drawn, p._theta - q._theta, 0.0)
-    result = (gap * mean).sum(-1) - known_p.log_partition + known_q.log_partition
-    return p._out(torch.where(known_q.urn.feasible, result, torch.inf))
+    divergence = p.law.kl(p.state, q.state, p.theta - q.theta, p.bounds, p.max_enumeration)
+    return p.to_dtype(divergence)

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Soft counts: a continuous relaxation of Fisher's distribution."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -12,9 +14,9 @@ from torch.distributions import constraints
 
 from ..ops.fisher.density import log_prob_given
 from ..ops.gradients.soft_counts import relaxed_sample_given
-from ._parameters import Numbers, positive_temperature
 from .constraints import hypergeometric_soft_counts
 from .fisher import FisherHypergeometric
+from .parameters import Numbers, positive_temperature
 
 
 class RelaxedFisherHypergeometric(TorchDistribution):
@@ -86,7 +88,7 @@ class RelaxedFisherHypergeometric(TorchDistribution):
             total_count, group_sizes, weights, log_weights=log_weights, validate_args=validate_args
         )
         self.temperature = positive_temperature(
-            temperature, fisher._parameter, fisher.batch_shape, fisher._validate_args
+            temperature, fisher.parameter, fisher.batch_shape, fisher._validate_args
         )
         shape = torch.broadcast_shapes(fisher.batch_shape, self.temperature.shape)
         if shape != fisher.batch_shape:
@@ -148,14 +150,13 @@ class RelaxedFisherHypergeometric(TorchDistribution):
 
     def rsample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008
         """Soft counts, of shape ``sample_shape + batch_shape + (G,)``."""
-        fisher = self._fisher
-        sizes = fisher._table_sizes
-        soft = relaxed_sample_given(self.temperature, fisher._known, Size(sample_shape), *sizes)
-        return fisher._out(soft)
+        urn = self._fisher
+        return urn.to_dtype(
+            relaxed_sample_given(urn.state, self.temperature, Size(sample_shape), urn.bounds)
+        )
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The extended pmf of the discrete law: see the class for what it is and is not."""
         if self._validate_args:
             self._validate_sample(value)
-        fisher = self._fisher
-        return fisher._out(log_prob_given(value, fisher._known))
+        return self._fisher.to_dtype(log_prob_given(self._fisher.state, value))

@@ -1,25 +1,15 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Fisher's distribution whose draws carry a gradient."""
+
 from __future__ import annotations
 
-from typing import Any
-
-from torch import Size, Tensor
-
-from ..ops.gradients.affine import affine_movement
-from ..ops.gradients.gumbel import gumbel_movement
-from ..ops.gradients.implicit import implicit_movement
-from ..ops.gradients.mean import mean_movement
-from ..ops.gradients.straight_through import carry
-from ..ops.tracing import inside_transform, largest
-from ._parameters import Numbers, known_estimator, positive_temperature
 from .fisher import FisherHypergeometric
+from .straight_through_mixin import StraightThrough
 
-_ESTIMATORS = ("affine", "mean", "implicit", "gumbel")
 
-
-class FisherHypergeometricStraightThrough(FisherHypergeometric):
+class FisherHypergeometricStraightThrough(StraightThrough, FisherHypergeometric):
     r"""
     :class:`FisherHypergeometric` whose draws carry a gradient to the weights.
 
@@ -84,58 +74,3 @@ class FisherHypergeometricStraightThrough(FisherHypergeometric):
     :type temperature: float or torch.Tensor
     :raises ValueError: if an argument is outside of what is said here, or shapes do not broadcast.
     """
-
-    has_rsample = True
-    has_enumerate_support = False
-
-    def __init__(
-        self,
-        total_count: Numbers,
-        group_sizes: Numbers,
-        weights: Numbers | None = None,
-        *,
-        log_weights: Numbers | None = None,
-        estimator: str = "affine",
-        temperature: float | Tensor = 1.0,
-        validate_args: bool | None = None,
-    ) -> None:
-        self.estimator = known_estimator(estimator, _ESTIMATORS)
-        super().__init__(
-            total_count, group_sizes, weights, log_weights=log_weights, validate_args=validate_args
-        )
-        self.temperature = positive_temperature(
-            temperature, self._parameter, self.batch_shape, self._validate_args
-        )
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> FisherHypergeometric:
-        """The same law with a larger batch shape; what was computed already is carried over."""
-        new = self._get_checked_instance(FisherHypergeometricStraightThrough, _instance)
-        new.estimator, new.temperature = self.estimator, self.temperature
-        return super().expand(batch_shape, _instance=new)
-
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008
-        """Exact draws with gradients, of shape ``sample_shape + batch_shape + (G,)``."""
-        counts = self.sample(sample_shape)
-        known = self._known
-        wanted = known.mean.requires_grad or inside_transform()
-        if not (wanted and counts.numel()):
-            return counts
-        if self.estimator == "mean":
-            movement = mean_movement(counts, known)
-        elif self.estimator == "affine":
-            movement = affine_movement(counts, known)
-        elif self.estimator == "implicit":
-            sizes = self._table_sizes[0], largest(self.group_sizes.sum(-1))
-            movement = implicit_movement(counts, known, *sizes)
-        else:
-            movement = gumbel_movement(counts, known, self.temperature, *self._table_sizes)
-        return carry(counts, movement)
-
-    def enumerate_support(self, expand: bool = True) -> Tensor:
-        """
-        :raises NotImplementedError: always; :class:`FisherHypergeometric` enumerates.
-        """
-        raise NotImplementedError(
-            "FisherHypergeometricStraightThrough does not enumerate, since values that also carry "
-            "a gradient would be weighed wrongly. FisherHypergeometric is the same law and does."
-        )

@@ -1,22 +1,16 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Wallenius' distribution whose draws carry a gradient."""
+
 from __future__ import annotations
 
-from typing import Any
-
-from torch import Size, Tensor
-
-from ..ops.gradients.affine import affine_movement_of
-from ..ops.gradients.straight_through import carry
-from ..ops.tracing import inside_transform
-from ._parameters import Numbers, known_estimator
+from .parameters import Numbers
+from .straight_through_mixin import StraightThrough
 from .wallenius import WalleniusHypergeometric
 
-_ESTIMATORS = ("affine", "mean")
 
-
-class WalleniusHypergeometricStraightThrough(WalleniusHypergeometric):
+class WalleniusHypergeometricStraightThrough(StraightThrough, WalleniusHypergeometric):
     r"""
     :class:`WalleniusHypergeometric` whose draws carry a gradient to the weights.
 
@@ -59,9 +53,7 @@ class WalleniusHypergeometricStraightThrough(WalleniusHypergeometric):
     :raises ValueError: if an argument is outside of what is said here, or shapes do not broadcast.
     """
 
-    has_rsample = True
-    has_enumerate_support = False
-
+    # Without the mixin's temperature, which no estimator of this law has.
     def __init__(
         self,
         total_count: Numbers,
@@ -72,34 +64,11 @@ class WalleniusHypergeometricStraightThrough(WalleniusHypergeometric):
         estimator: str = "affine",
         validate_args: bool | None = None,
     ) -> None:
-        self.estimator = known_estimator(estimator, _ESTIMATORS)
         super().__init__(
-            total_count, group_sizes, weights, log_weights=log_weights, validate_args=validate_args
-        )
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same law with a larger batch shape; what was computed already is carried over."""
-        new = self._get_checked_instance(WalleniusHypergeometricStraightThrough, _instance)
-        new.estimator = self.estimator
-        return super().expand(batch_shape, _instance=new)
-
-    def rsample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008
-        """Exact draws with gradients, of shape ``sample_shape + batch_shape + (G,)``."""
-        counts = self.sample(sample_shape)
-        wanted = self._parameter.requires_grad or inside_transform()
-        if not (wanted and counts.numel()):
-            return counts
-        if self.estimator == "mean":
-            return carry(counts, self._mean)
-        covariance = self._covariance  # first, since it brings the mean along
-        return carry(counts, affine_movement_of(counts, self._mean, covariance))
-
-    def enumerate_support(self, expand: bool = True) -> Tensor:
-        """
-        :raises NotImplementedError: always; :class:`WalleniusHypergeometric` enumerates.
-        """
-        raise NotImplementedError(
-            "WalleniusHypergeometricStraightThrough does not enumerate, since values that also "
-            "carry a gradient would be weighed wrongly. WalleniusHypergeometric is the same law "
-            "and does."
+            total_count,
+            group_sizes,
+            weights,
+            log_weights=log_weights,
+            estimator=estimator,
+            validate_args=validate_args,
         )

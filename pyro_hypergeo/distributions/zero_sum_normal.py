@@ -12,9 +12,10 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 from torch.distributions.kl import register_kl
 
+from ..ops.errors import check
 from ..ops.zero_sum import zero_sum_normal_log_prob, zero_sum_vector
-from ._parameters import _as_tensor, _check
 from .constraints import zero_sum
+from .parameters import as_tensor
 
 
 class ZeroSumNormal(TorchDistribution):
@@ -75,14 +76,14 @@ class ZeroSumNormal(TorchDistribution):
     ) -> None:
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ValueError(f"Expected `size` to be an integer of at least 1, but got {size!r}.")
-        tensor = _as_tensor(scale, None)
+        tensor = as_tensor(scale)
         if not tensor.is_floating_point():
             tensor = tensor.to(torch.get_default_dtype())
         if validate_args is None:
             validate_args = self._validate_args
         if validate_args:
             finite = (tensor > 0) & (tensor < torch.inf)
-            _check("scale", tensor, finite, "positive and finite")
+            check("scale", tensor, finite, "positive and finite")
         self.scale = tensor
         # The values were checked above, for an infinite scale too.
         super().__init__(tensor.shape, Size([size]), validate_args=False)

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""A guide for models with latent counts."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -17,17 +19,16 @@ from pyro.nn.module import PyroModule, PyroParam
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from ..distributions import FisherHypergeometricStraightThrough, GroupCount, zero_sum
-from ..ops.fisher.marginals import log_marginals_given
-from ._guide_counts import CountsMessenger, counts_of, repeat_to_full_size
+from ..distributions import FisherHypergeometricStraightThrough, zero_sum
+from .guide_counts import CountsMessenger, counts_of, repeat_to_full_size
 
 
 class AutoHypergeometric(AutoGuide):
     r"""
     A guide for models with latent hypergeometric counts, and any continuous latent variables.
 
-    Each latent :class:`~pyro_hypergeo.FisherHypergeometric` or
-    :class:`~pyro_hypergeo.WalleniusHypergeometric` site (or one of their subclasses) has a
+    Each latent site of counts, :class:`~pyro_hypergeo.FisherHypergeometric`,
+    :class:`~pyro_hypergeo.WalleniusHypergeometric` or of another law, has a
     :class:`~pyro_hypergeo.FisherHypergeometricStraightThrough` posterior with the total and the
     group sizes of the model, whatever they are at each call, and with learnable log-weights that
     sum to zero, one vector for each plate element. Gradients reach them through the draws. All
@@ -257,9 +258,9 @@ class AutoHypergeometric(AutoGuide):
         """
         result: dict[str, Any] = {}
         for name, urn in self.posterior(*args, **kwargs).items():
-            marginals = urn._out(log_marginals_given(urn._known, urn._table_sizes[0]))
-            q = torch.as_tensor(quantiles).reshape((-1,) + (1,) * (marginals.dim() - 1))
-            result[name] = GroupCount(logits=marginals, validate_args=False).icdf(q)
+            counts = urn.marginals()
+            q = torch.as_tensor(quantiles).reshape((-1,) + (1,) * len(counts.batch_shape))
+            result[name] = counts.icdf(q)
         if self.continuous is not None:
             if not hasattr(self.continuous, "quantiles"):
                 raise NotImplementedError(

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Which law do the counts speak for?"""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Gradients through counts without bias."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -9,35 +11,37 @@ from typing import Any
 import torch
 from torch import Size, Tensor
 
-from ..distributions import FisherHypergeometric
+from ..distributions.urn_law import UrnLaw
 
 
 def expectation(
     f: Callable[[Tensor], Tensor],
-    fisher: FisherHypergeometric,
+    urn: UrnLaw,
     sample_shape: Any = Size(),  # noqa: B008
 ) -> Tensor:
     r"""Estimates :math:`E[f(x)]` from pairs of draws, with an **unbiased** gradient of low noise.
 
-    With independent draws :math:`x, x'` of mean :math:`\mu` and covariance :math:`\Sigma`, and
-    :math:`d = x - \mu`, the gradient in the log-weights is
+    With independent draws :math:`x, x'` of mean :math:`\mu`, :math:`d = x - \mu`, the score
+    :math:`s = \nabla_\theta \log p(x)` and :math:`g = \nabla f(x)`, the gradient in the
+    log-weights is
 
     .. math::
 
-        \tfrac12 R \, (x - x') + \tfrac12 \Sigma (g + g')
-        + \tfrac14 \bigl( d d^\top - d' d'^\top \bigr) (g - g'), \qquad
-        R = f(x) - f(x') - \tfrac12 (g + g') \cdot (x - x') ,
+        \tfrac12 R \, (s - s') + \tfrac12 \frac{\partial \mu}{\partial \theta}^{\!\top} (g + g')
+        + \tfrac14 \bigl( s d^\top - s' d'^\top \bigr) (g - g'), \qquad
+        R = f(x) - f(x') - \tfrac12 (g + g') \cdot (x - x') .
 
-    with :math:`g = \nabla f(x)`. The first term is the score-function estimator of two draws for
-    what the slopes do not explain, the others are the exact expectation of what they do. It has no
-    noise for linear :math:`f`, and little for smooth ones; straight-through draws have less noise
-    still, and a bias. Parameters of :math:`f` have the usual gradient, averaged over both draws.
-    Cost: two evaluations of f and its gradient, and O(G).
+    The slopes :math:`g` explain a linear part of :math:`f`. The gradient of that part is known
+    exactly: the second and the third term. The score function estimates the rest: the first term.
+    There is no noise for linear :math:`f`, and little for smooth ones. Straight-through draws have
+    less noise still, and a bias. Parameters of :math:`f` have the usual gradient, averaged over
+    both draws. Under Fisher's law :math:`s = d`. Cost: two evaluations of f and its gradient, and
+    those of ``mean`` and, but for exponential families, of ``log_prob``.
 
     :param callable f: maps counts of shape ``(2,) + sample_shape + batch_shape + (G,)`` to values
         of shape ``(2,) + sample_shape + batch_shape``; differentiable in the counts, each value
         depending on its own counts only.
-    :param FisherHypergeometric fisher: the law of the counts.
+    :param urn: the distribution of the counts, of any law.
     :param sample_shape: pairs of draws for each batch entry.
     :return: estimates of the expectation, of shape ``sample_shape + batch_shape``.
     :raises ValueError: if ``f`` returns another shape.
@@ -58,9 +62,9 @@ def expectation(
     """
     sample_shape = Size(sample_shape)
     with torch.enable_grad():
-        counts = fisher.sample(Size((2,)) + sample_shape).requires_grad_()
+        counts = urn.sample(Size((2,)) + sample_shape).requires_grad_()
         values = f(counts)
-    expected = Size((2,)) + sample_shape + fisher.batch_shape
+    expected = Size((2,)) + sample_shape + urn.batch_shape
     if values.shape != expected:
         raise ValueError(
             f"Expected `f` to map counts of shape {tuple(counts.shape)} to values of shape "
@@ -73,13 +77,13 @@ def expectation(
     else:
         slopes = torch.zeros_like(counts)
     with torch.no_grad():
-        away = counts - fisher.mean
+        away = counts - urn.mean
         gap, slope = counts[0] - counts[1], slopes.mean(0)
         rest = values[0] - values[1] - (slope * gap).sum(-1)
-        bend = away * (away * (slopes[0] - slopes[1])).sum(-1, keepdim=True)
-        direct = 0.5 * rest.unsqueeze(-1) * gap + 0.25 * (bend[0] - bend[1])
-    theta = fisher._theta
-    theta = torch.where(theta == -torch.inf, 0.0, theta)  # such a group never moves
-    # A value of no account, whose gradient is the estimate.
-    movement = (direct * theta + slope * fisher._known.mean).sum(-1)
-    return values.mean(0) + fisher._out(movement - movement.detach())
+        bend = (away * (slopes[0] - slopes[1])).sum(-1)
+        # How much the score of each of the two draws counts.
+        share = torch.stack([0.5 * rest + 0.25 * bend[0], -0.5 * rest - 0.25 * bend[1]])
+    score = urn.law.score_carrier(urn.state, counts.detach())
+    # Its gradient is the estimate, and its value is ignored.
+    movement = (share * score).sum(0) + (slope * urn.law.mean(urn.state)).sum(-1)
+    return values.mean(0) + urn.to_dtype(movement - movement.detach())

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Maximum-likelihood weights from counts."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,7 +13,9 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from .laws import LogLikelihood, check_law, log_likelihood, urns_of
+from ..distributions.laws import law_of
+from ..ops.errors import check
+from ..ops.law import Law, LogLikelihood
 
 _MAX_STEPS, _LONGEST = 100, 5.0
 # Newton's decrement g H^-1 g is twice the log-likelihood still to gain.
@@ -47,7 +51,7 @@ def fit_weights(
     counts: Tensor | Sequence[Any],
     *,
     reference: int | None = None,
-    law: str = "fisher",
+    law: str | Law = "fisher",
 ) -> WeightsFit:
     r"""
     Maximum-likelihood weights of groups from how many of each were drawn.
@@ -59,8 +63,8 @@ def fit_weights(
 
         p(x) \propto \prod_i \binom{m_i}{x_i} e^{\theta_i x_i}, \qquad \sum_i x_i = n ,
 
-    or under Wallenius' law. Under both the log-likelihood is concave; Newton's method with its
-    exact second derivative takes a handful of steps of cost O(strata G^2 + G^3).
+    or under another law. Under Fisher's and Wallenius' law the log-likelihood is concave. Newton's
+    method with its exact second derivative takes a handful of steps of cost O(strata G^2 + G^3).
 
     Example::
 
@@ -74,14 +78,15 @@ def fit_weights(
     :param counts: drawn counts, of the same shape.
     :param int reference: index of the group whose log-weight is 0; if not given, the log-weights
         have mean 0.
-    :param str law: ``"fisher"`` (each element is taken or left) or ``"wallenius"`` (one is taken
-        after the other).
+    :param law: ``"fisher"`` (each element is taken or left), ``"wallenius"`` (one is taken after
+        the other), or a :class:`~pyro_hypergeo.ops.Law`.
+    :type law: str or Law
     :return: a :class:`WeightsFit`.
     :raises ValueError: if ``law`` is another, or a count is negative, not an integer, or larger
         than its group.
     :raises NoFiniteEstimateError: if weights can grow without end; it says which groups'.
     """
-    check_law(law)
+    law = law_of(law)
     sizes, drawn = _as_strata("group_sizes", group_sizes), _as_strata("counts", counts)
     if sizes.shape != drawn.shape:
         raise ValueError(
@@ -102,9 +107,9 @@ def fit_weights(
         )
     _check_finite(sizes, drawn)
     theta, known, iterations = _newton(law, sizes, drawn)
-    equal = urns_of(law, torch.zeros_like(theta), sizes, drawn).log_prob(drawn).sum()
+    equal = law.log_prob(law.solve(torch.zeros_like(sizes), sizes, drawn.sum(-1)), drawn).sum()
     contrast, covariance, errors = _relative(theta, known.information, reference)
-    return WeightsFit(contrast, covariance, errors, known.value, equal, iterations, law)
+    return WeightsFit(contrast, covariance, errors, known.value, equal, iterations, law.name)
 
 
 def _as_strata(name: str, values: Tensor | Sequence[Any]) -> Tensor:
@@ -116,27 +121,21 @@ def _as_strata(name: str, values: Tensor | Sequence[Any]) -> Tensor:
             f"Expected `{name}` of shape (G,) or (strata, G), not empty, "
             f"but got {tuple(table.shape)}."
         )
-    wrong = ~((table >= 0) & (table % 1 == 0))
-    if wrong.any():
-        at = tuple(wrong.nonzero()[0].tolist())
-        raise ValueError(
-            f"Expected `{name}` of shape {tuple(table.shape)} to be integers that are not "
-            f"negative, but found {table[at]:g} at index {at}."
-        )
+    check(name, table, (table >= 0) & (table % 1 == 0), "integers that are not negative")
     return table
 
 
-def _newton(law: str, sizes: Tensor, drawn: Tensor) -> tuple[Tensor, LogLikelihood, int]:
+def _newton(law: Law, sizes: Tensor, drawn: Tensor) -> tuple[Tensor, LogLikelihood, int]:
     # Pooled log-odds are the answer if the strata are alike and large, and never far.
     left = (sizes - drawn).sum(0)
     theta = torch.log((drawn.sum(0) + 0.5) / (left + 0.5))
     for iteration in range(1, _MAX_STEPS + 1):
-        _, gradient, information = log_likelihood(law, theta, sizes, drawn)
+        _, gradient, information = law.log_likelihood(theta, sizes, drawn)
         step = _solve(information, gradient)
         decrement = gradient @ step
         theta = theta + step * (_LONGEST / step.abs().max()).clamp(max=1)
         if decrement <= _CONVERGED * information.diagonal().sum().clamp(min=1):
-            return theta, log_likelihood(law, theta, sizes, drawn), iteration
+            return theta, law.log_likelihood(theta, sizes, drawn), iteration
     raise RuntimeError(f"Newton's method has not converged in {_MAX_STEPS} steps.")
 
 

@@ -1,10 +1,12 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Latent counts as a Markov chain of sample sites."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pyro
 import torch
@@ -12,14 +14,15 @@ from pyro.distributions import Categorical
 from pyro.ops.indexing import Vindex
 from torch import Tensor
 
-from ..distributions import FisherHypergeometric
-from ..ops.fisher.terms import log_tilted_terms
+from ..distributions.urn_law import UrnLaw
+from ..ops.errors import at_index, first_of
+from ..ops.law import ExponentialFamily
 from ..ops.log_convolution import log_suffixes
 
 
 def markov_counts(
     name: str,
-    fisher: FisherHypergeometric,
+    urn: UrnLaw,
     *,
     infer: dict[str, Any] | None = None,
     obs: Tensor | None = None,
@@ -46,7 +49,7 @@ def markov_counts(
     or :func:`~pyro.infer.config_enumerate`, ``TraceEnum_ELBO`` sums the counts out and
     :func:`~pyro.infer.infer_discrete` draws from their posterior or finds its mode.
 
-    Under plates ``fisher`` may have a batch of different urns. In enumerated cells of probability
+    Under plates ``urn`` may have a batch of different urns. In enumerated cells of probability
     0 the counts are clamped to 0, ..., m_i, so that they are legal parameters everywhere. As in
     any :func:`pyro.markov`, a count is for its own turn of the loop: enumerated ones of different
     groups have no common shape. To keep them all, append them to a list, and stack what
@@ -72,30 +75,29 @@ def markov_counts(
         3.5913
 
     :param str name: prefix of the names of the sites.
-    :param FisherHypergeometric fisher: the law of the counts.
+    :param urn: the distribution of the counts: a :class:`~pyro_hypergeo.FisherHypergeometric`, or
+        another whose law is a :class:`~pyro_hypergeo.ops.ExponentialFamily`.
     :param dict infer: passed on to each site.
     :param torch.Tensor obs: counts to condition on, of shape ``batch_shape + (G,)``; the sites'
-        log-probabilities then sum to ``fisher.log_prob(obs)``.
+        log-probabilities then sum to ``urn.log_prob(obs)``.
     :return: a generator of pairs of the group's index and its count, in the dtype of the weights.
-    :raises ValueError: if ``fisher`` is not such a distribution, or ``obs`` is of another shape or,
+    :raises ValueError: if ``urn`` is not such a distribution, or ``obs`` is of another shape or,
         with validation, not in its support.
     """
     # Not a generator itself: its errors would wait for the loop.
-    if not isinstance(fisher, FisherHypergeometric):
+    if not (isinstance(urn, UrnLaw) and isinstance(urn.law, ExponentialFamily)):
         raise ValueError(
-            f"Expected `fisher` to be a FisherHypergeometric, but got {type(fisher).__name__}: "
-            f"{fisher}."
+            "Expected `urn` to be a FisherHypergeometric, or another distribution whose "
+            f"probability is a product over the groups, but got {type(urn).__name__}: {urn}."
         )
     if obs is not None:
-        _check_observed(fisher, obs)
-    return _chain(name, fisher, infer, obs)
+        _check_observed(urn, obs)
+    return _chain(name, urn, infer, obs)
 
 
-def _chain(
-    name: str, fisher: FisherHypergeometric, infer: Any, obs: Tensor | None
-) -> Iterator[tuple[int, Tensor]]:
-    groups = fisher.event_shape[0]
-    transitions = _Transitions(fisher)
+def _chain(name: str, urn: UrnLaw, infer: Any, obs: Tensor | None) -> Iterator[tuple[int, Tensor]]:
+    groups = urn.event_shape[0]
+    transitions = _Transitions(urn)
     remaining = transitions.total
     for i in pyro.markov(range(groups)):
         before = remaining
@@ -104,7 +106,7 @@ def _chain(
         else:
             left = None if obs is None else transitions.left_by(obs, i)
             law = Categorical(
-                logits=transitions.logits(i, before), validate_args=fisher._validate_args
+                logits=transitions.logits(i, before), validate_args=urn._validate_args
             )
             remaining = pyro.sample(f"{name}_{i}", law, obs=left, infer=infer).long()
         yield i, transitions.count(i, before - remaining)
@@ -113,26 +115,26 @@ def _chain(
 class _Transitions:
     """Logits of what remains after a group, given what remains before it."""
 
-    def __init__(self, fisher: FisherHypergeometric) -> None:
-        known = fisher._known
-        max_size, self.largest_total = fisher._table_sizes
-        states = fisher.event_shape[0] - 1
+    def __init__(self, urn: UrnLaw) -> None:
+        self.largest_total = urn.bounds.total
+        states = urn.event_shape[0] - 1
         # opt_einsum, by which Pyro orders sums, is as ready to multiply two matrices of a chain,
         # O(n^3), as a vector and a matrix, unless each state has fewer values than the one before.
         # So states have some of probability 0 more, where those are few.
         spare = states if 4 * states <= self.largest_total else 0
         self.widths = [self.largest_total + 1 + max(0, spare - i) for i in range(states)]
-        log_terms = log_tilted_terms(known, min(max_size, self.largest_total))
+        law = cast(ExponentialFamily, urn.law)
+        log_terms = law.log_terms(urn.state, min(urn.bounds.size, self.largest_total))
         suffixes = log_suffixes(log_terms, self.largest_total + spare)
         # One more entry for the counts that no group can have.
         terms = torch.nn.functional.pad(log_terms.detach(), (0, 1), value=-torch.inf)
         self.log_terms = terms.unbind(-2)
         self.log_suffixes = suffixes.unbind(-2)
         self.possible = (suffixes.detach() != -torch.inf).unbind(-2)
-        self.log_weights = known.urn.log_weights.unbind(-1)
-        self.sizes = fisher.group_sizes.long().unbind(-1)
-        self.total = fisher.total_count.long()
-        self.dtype = fisher._parameter.dtype
+        self.log_weights = urn.state.urn.log_weights.unbind(-1)
+        self.sizes = urn.group_sizes.long().unbind(-1)
+        self.total = urn.total_count.long()
+        self.dtype = urn.parameter.dtype
 
     def logits(self, group: int, before: Tensor) -> Tensor:
         """Of shape before.shape + (values,), where enumeration may have put dims on the left."""
@@ -163,8 +165,8 @@ class _Transitions:
         return (self.total - drawn).clamp(0, self.largest_total)
 
 
-def _check_observed(fisher: FisherHypergeometric, obs: Tensor) -> None:
-    wanted = fisher.batch_shape + fisher.event_shape
+def _check_observed(urn: UrnLaw, obs: Tensor) -> None:
+    wanted = urn.batch_shape + urn.event_shape
     expected = f"Expected `obs` of shape {tuple(wanted)}"
     try:
         broadcasts = torch.broadcast_shapes(obs.shape, wanted)[-1:] == obs.shape[-1:]
@@ -172,12 +174,12 @@ def _check_observed(fisher: FisherHypergeometric, obs: Tensor) -> None:
         broadcasts = False
     if not broadcasts:
         raise ValueError(f"{expected}, the batch shape and the groups, but got {tuple(obs.shape)}.")
-    if fisher._validate_args:
-        legal = fisher.support.check(obs)
+    if urn._validate_args:
+        legal = urn.support.check(obs)
         if not legal.all():
-            first = tuple((~legal).nonzero()[0].tolist())
+            first = first_of(~legal)
             found = obs.expand(*legal.shape, -1)[first].tolist()
-            where = f" at batch index {first}" if first else ""
+            where = at_index(first, "batch index")
             raise ValueError(
                 f"{expected} to be counts within the `group_sizes` that sum to the `total_count`, "
                 f"but found {found}{where}."

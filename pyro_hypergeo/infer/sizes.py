@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Sizes of groups from mean counts."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -10,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .laws import LAWS, check_law
+from ..distributions.laws import law_of
+from ..ops.errors import check
+from ..ops.law import Law
 
 Means = Callable[[Tensor], Tensor]
 
@@ -23,7 +27,7 @@ def sizes_from_mean(
     weights: Tensor | Sequence[Any],
     number_of_elements: int,
     *,
-    law: str = "fisher",
+    law: str | Law = "fisher",
 ) -> Tensor:
     r"""
     The sizes of the groups, from how many of each are drawn on average and what they weigh.
@@ -48,17 +52,18 @@ def sizes_from_mean(
     :param mean: mean counts, of shape ``(G,)``; their sum, rounded, is the number of draws.
     :param weights: positive weights, of shape ``(G,)``; only their ratios matter.
     :param int number_of_elements: :math:`N`, of all groups together.
-    :param str law: ``"fisher"`` or ``"wallenius"``.
+    :param law: ``"fisher"``, ``"wallenius"``, or a :class:`~pyro_hypergeo.ops.Law`.
+    :type law: str or Law
     :return: the sizes, integers of shape ``(G,)``.
     :raises ValueError: if the means are negative or sum to ``number_of_elements`` or more, or a
         weight is not positive.
     """
-    check_law(law)
+    law = law_of(law)
     means, theta = _checked(mean, weights, number_of_elements)
     total = means.sum().round()
 
     def exact(sizes: Tensor) -> Tensor:
-        return LAWS[law](total, sizes, log_weights=theta, validate_args=False).mean
+        return law.mean(law.solve(theta, sizes, total))
 
     approximate = partial(_approximate, weights=theta.exp(), elements=number_of_elements)
     sizes = _corrected(means, approximate, number_of_elements, exact)
@@ -72,16 +77,8 @@ def _checked(mean: Any, weights: Any, elements: int) -> tuple[Tensor, Tensor]:
             "Expected `mean` and `weights` of the same shape (G,), but got "
             f"{tuple(means.shape)} and {tuple(given.shape)}."
         )
-    if not (means >= 0).all():
-        raise ValueError(
-            f"Expected `mean` of shape {tuple(means.shape)} to be not negative, but found "
-            f"{means[~(means >= 0)][0].item():g}."
-        )
-    if not ((given > 0) & given.isfinite()).all():
-        wrong = given[~((given > 0) & given.isfinite())][0].item()
-        raise ValueError(
-            f"Expected `weights` of shape {tuple(given.shape)} to be positive, but found {wrong:g}."
-        )
+    check("mean", means, means >= 0, "not negative")
+    check("weights", given, (given > 0) & given.isfinite(), "positive and finite")
     if not 0 < means.sum() < elements:
         raise ValueError(
             "Expected `mean` to sum to more than 0 and less than `number_of_elements`, "

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Binomial coefficients and probabilities in logarithms, exact for any size."""
+
 from __future__ import annotations
 
 import math
@@ -10,7 +12,32 @@ from torch import Tensor
 
 
 def log_binomial_coefficient(n: Tensor, k: Tensor) -> Tensor:
-    """log C(n, k) for real 0 <= k <= n, without the cancellation of large log-gammas."""
+    r"""Logarithm of a binomial coefficient, without the cancellation of large log-gammas.
+
+    .. math::
+
+        \log \binom{n}{k} = \log \frac{\Gamma(n + 1)}{\Gamma(k + 1) \, \Gamma(n - k + 1)}
+
+    Differentiable in both arguments, also where k is 0 or n. Cost: O(1) an entry.
+
+    :param Tensor n: number of elements, not negative, of any shape ``(...)``.
+    :param Tensor k: how many of them are chosen, between 0 and n, real; broadcasts with n.
+    :return: shape ``(...)``.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import log_binomial_coefficient
+    >>> log_binomial_coefficient(n=torch.tensor(5.0), k=torch.tensor([0.0, 2.0])).exp()
+    tensor([ 1.0000, 10.0000])
+    """
+    if not (n.requires_grad or k.requires_grad):
+        return _log_binomial_coefficient(n, k)
+    # The value of the one formula, the gradient of the other: that of the former ends at 0 and n.
+    value = _log_binomial_coefficient(n.detach(), k.detach())
+    plain = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
+    return value + (plain - plain.detach())
+
+
+def _log_binomial_coefficient(n: Tensor, k: Tensor) -> Tensor:
     r = n - k
     rare = torch.minimum(k, r)
     share = rare / _positive(n)

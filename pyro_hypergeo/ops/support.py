@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
+
+# Count vectors whose summands are found at a time.
+_CHUNK = 5_000
 
 
 def support_size(group_sizes: Sequence[int], total_count: int) -> int:
@@ -90,3 +93,30 @@ def enumerate_counts(group_sizes: Sequence[int], total_count: int) -> Tensor:
         table = torch.cat([table[parent], count.unsqueeze(-1)], -1)
         left = left[parent] - count
     return table
+
+
+def listed_counts(
+    group_sizes: Sequence[int], total_count: int, limit: int, *, otherwise: str = ""
+) -> Tensor:
+    """All count vectors, shape ``(support size, G)``, unless there are too many.
+
+    :param group_sizes: the sizes m_1, ..., m_G of the groups.
+    :param int total_count: the number n of elements drawn.
+    :param int limit: the most count vectors.
+    :param str otherwise: what to do if there are more, for the error.
+    :raises ValueError: if there are more.
+    """
+    sizes = list(group_sizes)
+    if support_exceeds(sizes, total_count, limit):
+        raise ValueError(
+            f"The support of {total_count} elements drawn from groups of sizes {sizes} has "
+            f"{support_size(sizes, total_count)} count vectors, more than max_enumeration = "
+            f"{limit}.{otherwise and ' '}{otherwise}"
+        )
+    return enumerate_counts(sizes, total_count)
+
+
+def sum_over(counts: Tensor, summand: Callable[[Tensor], Tensor]) -> Tensor:
+    """The sum of a function over the first dimension of a list of counts, part by part."""
+    parts = [summand(part).sum(0) for part in counts.split(_CHUNK)]
+    return torch.stack(parts).sum(0)

@@ -1,19 +1,24 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The urn as kernels want it: in float64, with its edges masked; and its bounds as numbers."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
+
+from .tracing import largest
 
 
 class Urn(NamedTuple):
-    """An urn in float64 of which every entry is well posed, and what its true edges were.
+    """The urn in float64.
 
-    Edges (nothing drawn, everything drawn, no such draw) are replaced by a harmless problem, so
-    that kernels need no branch and no gradient meets a NaN; the masks say where to put the truth.
+    An entry with only one possible draw (nothing drawn, everything drawn), or with none, is
+    replaced by a harmless problem. So kernels need no branch, and no gradient meets a NaN. The
+    masks remember the true answer.
     """
 
     log_weights: Tensor  # (..., G), finite
@@ -23,9 +28,34 @@ class Urn(NamedTuple):
     edge: Tensor  # (..., G): the only possible counts where not interior
     feasible: Tensor  # (...), bool: such a draw exists at all
 
+    def expand(self, batch_shape: Size) -> Urn:
+        """The same urn for a larger batch shape."""
+        return Urn(*grow(batch_shape, self.total.dim(), *self))
+
+
+def grow(batch_shape: Size, batch_dim: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """Tensors whose first ``batch_dim`` dimensions are a batch, for a larger batch shape."""
+    return tuple(x.expand(batch_shape + x.shape[batch_dim:]) for x in tensors)
+
 
 def make_urn(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Urn:
-    """Broadcasts the three parameters and separates the edges from the interior."""
+    r"""Broadcast the three parameters, and separate the edges from the interior.
+
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
+    :return: an :class:`Urn`, differentiable in the log-weights.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import make_urn
+    >>> urn = make_urn(
+    ...     log_weights=torch.zeros(2),
+    ...     group_sizes=torch.tensor([6.0, 4.0]),
+    ...     total_count=torch.tensor([3.0, 10.0]),
+    ... )
+    >>> urn.interior  # of the second urn, everything is drawn
+    tensor([ True, False])
+    """
     theta, sizes, total = _broadcast(log_weights, group_sizes, total_count)
     present = (theta != -torch.inf) & (sizes > 0)
     zero, one = torch.zeros_like(theta), torch.ones_like(theta)
@@ -43,6 +73,12 @@ def make_urn(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> U
     )
 
 
+def log_of_weights(weights: Tensor) -> Tensor:
+    """Logarithms of weights: ``-inf`` for a weight of 0, without a gradient (torch has NaN)."""
+    zero = weights == 0
+    return torch.where(zero, -torch.inf, torch.log(torch.where(zero, 1.0, weights)))
+
+
 def _broadcast(
     log_weights: Tensor, group_sizes: Tensor, total_count: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -52,3 +88,56 @@ def _broadcast(
         group_sizes.detach().double().expand(shape),
         total_count.detach().double().expand(shape[:-1]),
     )
+
+
+class Bounds:
+    """How large tables must be, as Python numbers; each is asked of the device at most once.
+
+    :param Tensor group_sizes: shape ``(..., G)``.
+    :param Tensor total_count: shape ``(...)``.
+    :param known: ``size`` and ``total``, if they are known already.
+    """
+
+    def __init__(
+        self, group_sizes: Tensor, total_count: Tensor, known: tuple[int, int] | None = None
+    ) -> None:
+        self._group_sizes, self._total_count = group_sizes, total_count
+        self._size: int | None = None
+        self._total: int | None = None
+        self._elements: int | None = None
+        if known is not None:
+            self._size, self._total = known
+
+    @property
+    def size(self) -> int:
+        """The largest size of a group."""
+        if self._size is None:
+            self._size = largest(self._group_sizes)
+        return self._size
+
+    @property
+    def total(self) -> int:
+        """The largest number of elements drawn."""
+        if self._total is None:
+            self._total = largest(self._total_count)
+        return self._total
+
+    @property
+    def elements(self) -> int:
+        """The largest number of elements in an urn."""
+        if self._elements is None:
+            self._elements = largest(self._group_sizes.sum(-1))
+        return self._elements
+
+    def one_urn(self) -> tuple[list[int], int]:
+        """Sizes and total, which must be the same in all entries of the batch.
+
+        :raises NotImplementedError: if they are not.
+        """
+        totals = self._total_count.reshape(-1)
+        sizes = self._group_sizes.reshape(-1, self._group_sizes.shape[-1])
+        if not ((totals == totals[0]).all() and (sizes == sizes[0]).all()):
+            raise NotImplementedError(
+                "Inhomogeneous total count or group sizes not supported by `enumerate_support`."
+            )
+        return [int(size) for size in sizes[0].tolist()], int(totals[0])

@@ -9,7 +9,7 @@ import torch
 
 from pyro_hypergeo import FisherHypergeometric, datasets
 from pyro_hypergeo.cli import netcdf
-from pyro_hypergeo.cli.likelihood import estimate
+from pyro_hypergeo.cli.estimate import estimate
 from pyro_hypergeo.cli.main import main
 from pyro_hypergeo.cli.nuts import SampledPosterior
 from pyro_hypergeo.cli.report import make_report

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from pyro_hypergeo import datasets, fit_weights
 from pyro_hypergeo.cli.convergence import rank_r_hat
-from pyro_hypergeo.cli.likelihood import estimate
+from pyro_hypergeo.cli.estimate import estimate
 from pyro_hypergeo.cli.main import main
 from pyro_hypergeo.cli.model import laplace
 from pyro_hypergeo.cli.nuts import SampledPosterior, sample_posterior
-from pyro_hypergeo.cli.posterior import infer_posterior
 from pyro_hypergeo.cli.report import as_json, as_text, make_report
+from pyro_hypergeo.cli.svi import infer_posterior
 from pyro_hypergeo.cli.table import Table, read_table
 from pyro_hypergeo.ops.zero_sum import zero_sum_vector
 

@@ -15,9 +15,9 @@ from scipy import stats
 from torch import Size, Tensor
 from torch.distributions import kl_divergence
 
-import pyro_hypergeo.distributions._urn_law as urn_law_module
-import pyro_hypergeo.distributions.central as central_module
-import pyro_hypergeo.distributions.fisher as fisher_module
+import pyro_hypergeo.distributions.urn_law as urn_law_module
+import pyro_hypergeo.ops.fisher.law as law_module
+import pyro_hypergeo.ops.urn as urn_module
 from pyro_hypergeo import (
     FisherHypergeometric,
     MultivariateHypergeometric,
@@ -168,7 +168,9 @@ def test_log_prob_is_scipys_for_two_groups(example: Example) -> None:
             close(d.log_prob(value)[(slice(None), *index)], torch.as_tensor(truth), 1e-10)
 
 
-@pytest.mark.parametrize("example", [e for e in EXAMPLES if e.is_central], ids=repr)
+@pytest.mark.parametrize(
+    "example", [e for e in EXAMPLES if e.cls is MultivariateHypergeometric], ids=repr
+)
 def test_log_prob_is_scipys_for_equal_weights(example: Example) -> None:
     d = example.dist()
     sizes, totals, _ = example.arrays()
@@ -187,8 +189,9 @@ def test_batched_log_prob_is_that_of_each_element(example: Example) -> None:
     d, data = example.dist(), example.data(1)
     sizes, totals, weights = example.arrays()
     for index in example.indices:
-        cls = WalleniusHypergeometric if example.is_wallenius else FisherHypergeometric
-        one = cls(int(totals[index]), sizes[index].tolist(), weights=weights[index].tolist())
+        one = example.family.unequal(
+            int(totals[index]), sizes[index].tolist(), weights=weights[index].tolist()
+        )
         close(d.log_prob(data)[index], one.log_prob(data[index]), 1e-13)
 
 
@@ -424,10 +427,11 @@ def test_expand_carries_what_is_known(example: Example, monkeypatch: pytest.Monk
         raise AssertionError("computed again")
 
     for module, name in [
-        (fisher_module, "cumulants"),
-        (central_module, "central_cumulants"),
+        (law_module, "solve_fisher"),
+        (law_module, "solve_central"),
+        (urn_module, "largest"),
         (urn_law_module, "largest"),
-        (urn_law_module, "_log"),
+        (urn_law_module, "log_of_weights"),
     ]:
         monkeypatch.setattr(module, name, refuse)
     for new in (d.expand([7]), d.expand([1]).expand([7])):

@@ -88,7 +88,7 @@ def test_copies(
     assert (new.weights == d.weights).all()
     assert (new.log_weights == d.log_weights).all()
     assert new.expand((2, *new.batch_shape)).sample().shape == (2, *d.batch_shape, 3)
-    assert new._parameter.requires_grad == d._parameter.requires_grad
+    assert new.parameter.requires_grad == d.parameter.requires_grad
 
 
 @pytest.mark.parametrize("duplicate", [by_pickle, by_torch_save, copy.deepcopy])

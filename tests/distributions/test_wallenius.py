@@ -43,8 +43,46 @@ def leaf(*values: Any) -> Tensor:
 
 def test_it_is_a_law_of_its_own() -> None:
     assert not issubclass(WalleniusHypergeometric, FisherHypergeometric)
-    with pytest.raises(NotImplementedError):
-        torch.distributions.kl_divergence(wallenius(), wallenius())
+    fisher = FisherHypergeometric(TOTAL, SIZES, weights=[1.0] * 3)
+    for pair in ((wallenius(), fisher), (fisher, wallenius())):
+        with pytest.raises(NotImplementedError, match="between .* law and .* law"):
+            torch.distributions.kl_divergence(*pair)
+
+
+def test_kl_is_the_enumerated_one() -> None:
+    log_p, log_q = torch.randn(3, 1, 3, requires_grad=True), torch.randn(2, 3, requires_grad=True)
+    p, q = (WalleniusHypergeometric(TOTAL, SIZES, log_weights=theta) for theta in (log_p, log_q))
+    found = torch.distributions.kl_divergence(p, q)
+    assert found.shape == (3, 2)
+    support = p.enumerate_support(expand=False)
+    of_p, of_q = p.log_prob(support), q.log_prob(support)
+    truth = (of_p.exp() * (of_p - of_q)).sum(0)
+    torch.testing.assert_close(found, truth, rtol=1e-12, atol=1e-14)
+    slopes = torch.autograd.grad(found.sum(), (log_p, log_q), retain_graph=True)
+    for a, b in zip(slopes, torch.autograd.grad(truth.sum(), (log_p, log_q)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_kl_where_one_law_cannot_draw_what_the_other_can() -> None:
+    p, q = (WalleniusHypergeometric(2, [2, 3, 4], w) for w in ([1.0, 2.0, 0.5], [1.0, 0.0, 0.5]))
+    assert torch.distributions.kl_divergence(p, q) == torch.inf
+    assert torch.distributions.kl_divergence(q, p).isfinite()
+    q.max_enumeration = p.max_enumeration = 5
+    with pytest.raises(NotImplementedError, match="of Wallenius' law .* 6 count vectors"):
+        torch.distributions.kl_divergence(p, q)
+
+
+def test_entropy_of_two_groups_needs_no_list() -> None:
+    sizes, totals = [[300_000, 200_000], [4, 3]], torch.tensor([250_000, 3])
+    urns = WalleniusHypergeometric(totals, sizes, weights=[1.0, 3.0])
+    small = WalleniusHypergeometric(3, [4, 3], weights=[1.0, 3.0])
+    support = small.enumerate_support()
+    log_probs = small.log_prob(support)
+    entropy = urns.entropy()
+    torch.testing.assert_close(entropy[1], -(log_probs.exp() * log_probs).sum(), rtol=1e-12, atol=0)
+    # A large urn's count is nearly normal.
+    normal = 0.5 * torch.log(2 * math.pi * math.e * urns.variance[0, 0])
+    torch.testing.assert_close(entropy[0], normal, rtol=1e-6, atol=0)
 
 
 # Moments.
@@ -114,7 +152,7 @@ def test_copies(
     assert (new.log_prob(x) == d.log_prob(x)).all()
     assert (new.mean == d.mean).all()
     assert new.expand((2, *new.batch_shape)).sample().shape == (2, *d.batch_shape, 3)
-    assert new._parameter.requires_grad == d._parameter.requires_grad
+    assert new.parameter.requires_grad == d.parameter.requires_grad
 
 
 def test_expand_carries_moments(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +162,7 @@ def test_expand_carries_moments(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any) -> None:
         raise AssertionError("computed again")
 
-    import pyro_hypergeo.distributions.wallenius as module
+    import pyro_hypergeo.ops.wallenius.state as module
 
     monkeypatch.setattr(module, "snapshots", refuse)
     new = d.expand([2, 4])

@@ -175,7 +175,7 @@ def test_vmap(estimator: str) -> None:
 def test_the_integral_over_time_is_set_up_once(
     estimator: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pyro_hypergeo.distributions.wallenius as module
+    import pyro_hypergeo.ops.wallenius.state as module
 
     taken = []
     snapshots = module.snapshots

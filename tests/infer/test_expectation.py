@@ -9,29 +9,30 @@ import pytest
 import torch
 from torch import Size, Tensor
 
-from pyro_hypergeo import FisherHypergeometric, expectation
+from pyro_hypergeo import FisherHypergeometric, WalleniusHypergeometric, expectation
 from tests.gradients import URNS, Urn, functions, truth
 
 FEW = Urn([3, 4, 2], 4, [1.0, 2.0, 0.5])
 
 
-class AllPairs(FisherHypergeometric):
+class AllPairs:
     """Its one sample is every pair of count vectors."""
 
     def sample(self, sample_shape: Any = None) -> Tensor:
-        counts = FisherHypergeometric.enumerate_support(self)[:, 0]
+        counts = self.enumerate_support()[:, 0]  # type: ignore[attr-defined]
         n = len(counts)
         pairs = counts.expand(n, n, -1)
         return torch.stack([pairs.transpose(0, 1), pairs]).flatten(1, 2)
 
 
+@pytest.mark.parametrize("law", [FisherHypergeometric, WalleniusHypergeometric])
 @pytest.mark.parametrize("name", functions(FEW))
-def test_gradient_is_unbiased(name: str) -> None:
+def test_gradient_is_unbiased(name: str, law: Any) -> None:
     f = functions(FEW)[name]
-    exact = truth(FEW, f)
+    exact = truth(FEW, f, law)
     n = len(exact.counts)
     theta = torch.tensor(FEW.weights).log().expand(n * n, -1).clone().requires_grad_()
-    urn = AllPairs(FEW.total_count, FEW.group_sizes, log_weights=theta)
+    urn = type("Pairs", (AllPairs, law), {})(FEW.total_count, FEW.group_sizes, log_weights=theta)
     estimates = expectation(f, urn)
     probs = (exact.probs.unsqueeze(-1) * exact.probs).flatten()
     torch.testing.assert_close(probs @ estimates, exact.probs @ f(exact.counts))

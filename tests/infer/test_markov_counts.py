@@ -464,7 +464,7 @@ def test_nan_weights_are_not_hidden() -> None:
 
 
 def test_bad_arguments() -> None:
-    with pytest.raises(ValueError, match="`fisher` to be a FisherHypergeometric, .* Multinomial"):
+    with pytest.raises(ValueError, match="`urn` to be a FisherHypergeometric, .* Multinomial"):
         markov_counts("x", dist.Multinomial(3, torch.ones(2)))  # type: ignore[arg-type]
     fisher = FisherHypergeometric(torch.tensor([3, 2]), [2, 2, 1], weights=[1.0, 2.0, 3.0])
     wanted = r"`obs` of shape \(2, 3\)"

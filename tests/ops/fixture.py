@@ -13,6 +13,7 @@ import mpmath
 import torch
 from torch import Tensor
 
+from pyro_hypergeo.ops import Bounds
 from tests import oracle
 
 _REFERENCE = Path(__file__).parents[1] / "data" / "fisher_reference.json"
@@ -78,6 +79,10 @@ class Urn(NamedTuple):
             torch.tensor(self.sizes, dtype=torch.float64),
             torch.tensor(self.total, dtype=torch.float64),
         )
+
+    @property
+    def bounds(self) -> Bounds:
+        return Bounds(*self.tensors[1:])
 
     def pmf(self) -> tuple[Tensor, Tensor]:
         """All count vectors and their probabilities."""

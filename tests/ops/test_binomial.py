@@ -101,3 +101,15 @@ def test_log1p_exp_keeps_its_relative_accuracy(x):
         expected = float(mpmath.log1p(mpmath.exp(mpmath.mpf(x))))
     ours = log1p_exp(torch.tensor(x)).item()
     assert ours == pytest.approx(expected, rel=1e-15, abs=0)
+
+
+def test_gradient_of_the_coefficient_at_every_count():
+    n, k = torch.tensor(7.0, requires_grad=True), torch.arange(8.0, requires_grad=True)
+    by_n, by_k = torch.autograd.grad(log_binomial_coefficient(n, k).sum(), (n, k))
+    rest = 7 - k
+    slope = torch.digamma(rest + 1) - torch.digamma(k + 1)
+    torch.testing.assert_close(by_k, slope)
+    own = (torch.digamma(n + 1) - torch.digamma(rest + 1)).sum()
+    torch.testing.assert_close(by_n, own)
+    inside = torch.tensor([0.3, 2.0, 6.9], requires_grad=True)
+    assert torch.autograd.gradcheck(lambda k: log_binomial_coefficient(n.detach(), k), inside)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..binomial import log_tilted_pmf
 from ..saddlepoint.lattice import counted_by_rest, log_moduli, phases, tilted_groups
-from ..tracing import largest
-from .state import Cumulants, cumulants
+from ..urn import Bounds
+from .state import FisherState, solve_fisher
 
 
 class Windows(NamedTuple):
@@ -35,19 +35,19 @@ def window_start(mean: Tensor, size: Tensor, width: int) -> Tensor:
     return torch.minimum(start, size + 1 - width).clamp(min=0)
 
 
-def marginal_windows(known: Cumulants, max_size: int, max_total: int) -> Windows:
+def marginal_windows(state: FisherState, bounds: Bounds) -> Windows:
     """Marginals of all groups where they have mass, in one Fourier transform a group.
 
     The absolute error is some 1e-14 at most; :func:`log_marginals` is for the tails.
-    Differentiable in the log-weights. Cost: O(G (M + sqrt(N)) log N), with M = max_size and
-    N = max_total elements.
+    Differentiable in the log-weights. Cost: O(G (M + sqrt(N)) log N), with M the largest
+    size and N elements.
     """
-    urn = known.urn
-    width = width_of_mass(max_size)
-    period = width + min(max_total, math.ceil(4 * math.sqrt(max_total) + 11)) + 1
+    urn, elements = state.urn, bounds.elements
+    width = width_of_mass(bounds.size)
+    period = width + min(elements, math.ceil(4 * math.sqrt(elements) + 11)) + 1
     period += 1 - period % 2  # an odd one leaves out t = pi, where fair coins have modulus 0
-    groups = tilted_groups(urn.log_weights, urn.sizes, known.tilt)
-    start = window_start(known.mean, urn.sizes, width)
+    groups = tilted_groups(urn.log_weights, urn.sizes, state.tilt)
+    start = window_start(state.mean, urn.sizes, width)
     counts = start.unsqueeze(-1) + torch.arange(width, dtype=start.dtype, device=start.device)
 
     index = torch.arange(period // 2 + 1, dtype=start.dtype, device=start.device)
@@ -63,18 +63,18 @@ def marginal_windows(known: Cumulants, max_size: int, max_total: int) -> Windows
     amplitude = torch.exp(modulus.sum(-2, keepdim=True) - modulus)
     others = torch.fft.irfft(torch.polar(amplitude, phase), n=period)[..., :width]
     log_tilted = log_tilted_pmf(counts, urn.sizes.unsqueeze(-1), groups.u.unsqueeze(-1))
-    probs = torch.exp(log_tilted - known.log_center[..., None, None]) * others
+    probs = torch.exp(log_tilted - state.log_center[..., None, None]) * others
     fits = counts <= urn.sizes.unsqueeze(-1)
     probs = torch.where(fits, probs, 0.0).clamp(min=0)
     certain = (counts == urn.edge.unsqueeze(-1)).to(probs.dtype)
     return Windows(counts, torch.where(urn.interior[..., None, None], probs, certain), log_tilted)
 
 
-def entropy_given(known: Cumulants, max_size: int, max_total: int) -> Tensor:
+def entropy_given(state: FisherState, bounds: Bounds) -> Tensor:
     """The entropy in float64 from marginals alone: -log p is a sum over groups and a constant."""
-    windows = marginal_windows(known, max_size, max_total)
-    result = known.log_center - (windows.probs * windows.log_tilted).sum((-1, -2))
-    return torch.where(known.urn.interior, result, 0.0)
+    windows = marginal_windows(state, bounds)
+    result = state.log_center - (windows.probs * windows.log_tilted).sum((-1, -2))
+    return torch.where(state.urn.interior, result, 0.0)
 
 
 def entropy(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
@@ -92,6 +92,5 @@ def entropy(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Te
     >>> entropy(torch.zeros(2), torch.tensor([1.0, 1.0]), torch.tensor(1.0))
     tensor(0.6931)
     """
-    known = cumulants(log_weights, group_sizes, total_count)
-    sizes = largest(group_sizes), largest(group_sizes.sum(-1))
-    return entropy_given(known, *sizes).to(log_weights.dtype)
+    state = solve_fisher(log_weights, group_sizes, total_count)
+    return entropy_given(state, Bounds(group_sizes, total_count)).to(log_weights.dtype)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..binomial import log_binomial_pmf
-from .state import Cumulants, cumulants
+from .state import FisherState, solve_fisher
 
 
 def log_prob(
@@ -42,24 +42,24 @@ def log_prob(
     >>> log_prob(torch.tensor([1.0, 0.0]), torch.zeros(2), sizes, total).exp()
     tensor(0.6667)
     """
-    known = cumulants(log_weights, group_sizes, total_count)
-    return log_prob_given(value, known).to(log_weights.dtype)
+    state = solve_fisher(log_weights, group_sizes, total_count)
+    return log_prob_given(state, value).to(log_weights.dtype)
 
 
-def log_prob_given(value: Tensor, known: Cumulants) -> Tensor:
-    """The log-probability in float64 from cumulants that are known already."""
-    urn, x = known.urn, value.double()
+def log_prob_given(state: FisherState, value: Tensor) -> Tensor:
+    """The log-probability in float64 of a state."""
+    urn, x = state.urn, value.double()
     on_lattice = ((x >= 0) & (x <= urn.sizes)).all(-1) & ((x.sum(-1) - urn.total).abs() < 0.5)
     at_edge = ((x - urn.edge).abs() < 0.5).all(-1) & urn.feasible
     parts = torch.broadcast_tensors(
         torch.minimum(x.clamp(min=0), urn.sizes),
         urn.log_weights,
         urn.sizes,
-        known.mean,
-        known.tilt.unsqueeze(-1),
+        state.mean,
+        state.tilt.unsqueeze(-1),
     )
     function = _LogProb if torch.compiler.is_compiling() else _LogProbForwardMode
-    result = function.apply(*parts, known.log_center, urn.total)
+    result = function.apply(*parts, state.log_center, urn.total)
     result = torch.where(on_lattice, result, -torch.inf)
     return torch.where(urn.interior, result, torch.where(at_edge, 0.0, -torch.inf))
 

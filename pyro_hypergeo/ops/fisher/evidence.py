@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 
 from ..log_convolution import log_convolve, log_suffixes
 from ..tracing import largest
-from .state import Cumulants, cumulants
+from .state import FisherState, solve_fisher
 from .terms import log_tilted_terms
 
 
@@ -116,11 +116,11 @@ class _Problem:
         group_sizes: Tensor,
         total_count: Tensor,
     ) -> None:
-        known = cumulants(log_weights, group_sizes, total_count)
+        state = solve_fisher(log_weights, group_sizes, total_count)
         largest_total = largest(total_count)
         largest_count = min(largest(group_sizes), largest_total)
-        _check(log_likelihoods, known, largest_count)
-        prior = log_tilted_terms(known, largest_count)
+        _check(log_likelihoods, state, largest_count)
+        prior = log_tilted_terms(state, largest_count)
         likelihoods = log_likelihoods[..., : largest_count + 1].double()
         # Not by adding: whatever stands beyond the size of a group is ignored.
         self.log_terms = torch.where(prior == -torch.inf, prior, prior + likelihoods)
@@ -129,7 +129,7 @@ class _Problem:
         self.total = total_count.detach().double().expand(batch)
         log_sum = _at(self.log_suffixes[..., 0, :], self.total.unsqueeze(-1)).squeeze(-1)
         self.log_sum = log_sum
-        self.log_evidence = log_sum - known.log_center
+        self.log_evidence = log_sum - state.log_center
 
     def log_marginals(self) -> Tensor:
         length, width = self.log_suffixes.shape[-1], self.log_terms.shape[-1]
@@ -166,8 +166,8 @@ class _Problem:
         return torch.stack(counts, -1)
 
 
-def _check(log_likelihoods: Tensor, known: Cumulants, largest_count: int) -> None:
-    groups = known.urn.sizes.shape[-1]
+def _check(log_likelihoods: Tensor, state: FisherState, largest_count: int) -> None:
+    groups = state.urn.sizes.shape[-1]
     if log_likelihoods.dim() < 2 or log_likelihoods.shape[-2] not in (1, groups):
         raise ValueError(
             f"Expected `log_likelihoods` of shape (..., {groups}, M + 1) for {groups} groups, but "

@@ -24,7 +24,7 @@ from ..saddlepoint.lattice import (
 )
 from ..saddlepoint.tilt import solve_tilt
 from ..tracing import largest
-from .state import Cumulants, cumulants
+from .state import FisherState, solve_fisher
 
 # Without a group that is not the one of largest variance, at least half of the variance remains;
 # nodes placed for the whole then reach as far as NODES would if there are sqrt(2) as many.
@@ -52,10 +52,10 @@ def log_marginals(
     tensor([[0.3333, 0.6667, 0.0000],
             [0.6667, 0.3333, 0.0000]])
     """
-    known = cumulants(log_weights, group_sizes, total_count)
+    state = solve_fisher(log_weights, group_sizes, total_count)
     if max_size is None:
         max_size = largest(group_sizes)
-    return log_marginals_given(known, max_size).to(log_weights.dtype)
+    return log_marginals_given(state, max_size).to(log_weights.dtype)
 
 
 def log_marginal(
@@ -75,14 +75,14 @@ def log_marginal(
     >>> log_marginal(torch.zeros(2), torch.tensor([2.0, 1.0]), torch.tensor(1.0), 1).exp()
     tensor([0.6667, 0.3333])
     """
-    known = cumulants(log_weights, group_sizes, total_count)
+    state = solve_fisher(log_weights, group_sizes, total_count)
     if max_size is None:
         max_size = largest(group_sizes[..., group])
-    return log_marginal_given(known, group, max_size).to(log_weights.dtype)
+    return log_marginal_given(state, group, max_size).to(log_weights.dtype)
 
 
-def log_marginals_given(known: Cumulants, max_size: int) -> Tensor:
-    """Log-marginals of all groups in float64 from cumulants that are known already.
+def log_marginals_given(state: FisherState, max_size: int) -> Tensor:
+    """Log-marginals of all groups in float64 of a state.
 
     For any tilt, log p_i(k) is the tilted binomial of group i at k, plus the log-probability that
     the other groups sum to n - k, less the one that all sum to n. The middle term has full
@@ -90,12 +90,12 @@ def log_marginals_given(known: Cumulants, max_size: int) -> Tensor:
     tilts for which the mean of all is n - M, ..., n + M hold such a one for every group and k, so
     the sums over groups are shared.
     """
-    urn = known.urn
+    urn = state.urn
     theta, sizes = urn.log_weights.unsqueeze(-2), urn.sizes.unsqueeze(-2)
     steps = torch.arange(-max_size, max_size + 1, dtype=sizes.dtype, device=sizes.device)
     tilts = _tilt_near(theta.detach(), sizes, urn.total.unsqueeze(-1) + steps)  # (..., T)
     groups = tilted_groups(theta, sizes, tilts)  # (..., T, G)
-    k = _counts(known, max_size).unsqueeze(-2)
+    k = _counts(state, max_size).unsqueeze(-2)
     rest = (urn.total[..., None, None] - k).clamp(min=0)
     held_by_others = (urn.sizes.sum(-1, keepdim=True) - urn.sizes).unsqueeze(-1)
     rest = torch.minimum(rest, held_by_others)  # (..., G, M + 1)
@@ -107,29 +107,29 @@ def log_marginals_given(known: Cumulants, max_size: int) -> Tensor:
         _log_rest_of_others(groups, rest, at),
     )
     u = torch.take_along_dim(groups.u.mT, at, -1)
-    log_total = torch.take_along_dim(_log_total(known, tilts).unsqueeze(-2), at, -1)
+    log_total = torch.take_along_dim(_log_total(state, tilts).unsqueeze(-2), at, -1)
     result = log_tilted_pmf(k, urn.sizes.unsqueeze(-1), u) + log_rest - log_total
-    return _on_support(known, k, urn.sizes.unsqueeze(-1), urn.edge.unsqueeze(-1), result)
+    return _on_support(state, k, urn.sizes.unsqueeze(-1), urn.edge.unsqueeze(-1), result)
 
 
-def log_marginal_given(known: Cumulants, group: int, max_size: int) -> Tensor:
+def log_marginal_given(state: FisherState, group: int, max_size: int) -> Tensor:
     """The log-marginal of one group: a saddle point of the others' law for each of its counts."""
-    urn = known.urn
+    urn = state.urn
     size, edge = urn.sizes[..., group, None], urn.edge[..., group, None]
     others = torch.arange(urn.sizes.shape[-1], device=size.device) != group
     theta, sizes = urn.log_weights.unsqueeze(-2), (urn.sizes * others).unsqueeze(-2)
-    k = _counts(known, max_size)
+    k = _counts(state, max_size)
     rest = (urn.total.unsqueeze(-1) - k).clamp(min=0)
     rest = torch.minimum(rest, sizes.sum(-1))  # an impossible count is masked in the end
     tilts = _tilt_near(theta.detach(), sizes, rest)
     log_rest = log_lattice_prob(lattice_nodes(tilted_groups(theta, sizes, tilts), rest))
     u = urn.log_weights[..., group, None] + tilts
-    result = log_tilted_pmf(k, size, u) + log_rest - _log_total(known, tilts)
-    return _on_support(known, k, size, edge, result)
+    result = log_tilted_pmf(k, size, u) + log_rest - _log_total(state, tilts)
+    return _on_support(state, k, size, edge, result)
 
 
-def _counts(known: Cumulants, max_size: int) -> Tensor:
-    total = known.urn.total
+def _counts(state: FisherState, max_size: int) -> Tensor:
+    total = state.urn.total
     return torch.arange(max_size + 1, dtype=total.dtype, device=total.device)
 
 
@@ -200,26 +200,28 @@ def _log_lattice_prob(
     return torch.log(torch.where(value > 0, value, 1.0)) - log_period
 
 
-def _log_total(known: Cumulants, tilts: Tensor) -> Tensor:
+def _log_total(state: FisherState, tilts: Tensor) -> Tensor:
     """log Pr[S = n] under other tilts than the central one, without cancellation."""
-    urn = known.urn
-    shift = (tilts - known.tilt.unsqueeze(-1)).unsqueeze(-1)  # (..., T, 1)
-    u = (urn.log_weights + known.tilt.unsqueeze(-1)).unsqueeze(-2)
+    urn = state.urn
+    shift = (tilts - state.tilt.unsqueeze(-1)).unsqueeze(-1)  # (..., T, 1)
+    u = (urn.log_weights + state.tilt.unsqueeze(-1)).unsqueeze(-2)
     near = shift.abs() < 1
     close = torch.log1p(torch.sigmoid(u) * torch.expm1(torch.where(near, shift, 0.0)))
     change = torch.where(near, close, log1p_exp(u + shift) - log1p_exp(u))
     change = (urn.sizes.unsqueeze(-2) * change).sum(-1) - urn.total.unsqueeze(-1) * shift[..., 0]
-    return known.log_center.unsqueeze(-1) - change
+    return state.log_center.unsqueeze(-1) - change
 
 
-def _on_support(known: Cumulants, k: Tensor, size: Tensor, edge: Tensor, result: Tensor) -> Tensor:
-    everything = known.urn.sizes.sum(-1)
-    total = known.urn.total
+def _on_support(
+    state: FisherState, k: Tensor, size: Tensor, edge: Tensor, result: Tensor
+) -> Tensor:
+    everything = state.urn.sizes.sum(-1)
+    total = state.urn.total
     while total.dim() < result.dim():
         everything, total = everything.unsqueeze(-1), total.unsqueeze(-1)
     rest = total - k
     fits = (k <= size) & (rest >= 0) & (rest <= everything - size)
-    interior, feasible = known.urn.interior, known.urn.feasible
+    interior, feasible = state.urn.interior, state.urn.feasible
     while interior.dim() < result.dim():
         interior, feasible = interior.unsqueeze(-1), feasible.unsqueeze(-1)
     certain = torch.where((k == edge) & feasible, 0.0, -torch.inf)

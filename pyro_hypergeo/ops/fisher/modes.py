@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..urn import make_urn
+from ..urn import Urn, make_urn
 
 # From a bracket of up to 10^3 down to rounding.
 _BISECTIONS = 64
@@ -29,8 +29,12 @@ def mode(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tenso
     >>> mode(torch.tensor([0.0, 1.0]), torch.tensor([5.0, 5.0]), torch.tensor(4.0))
     tensor([1., 3.])
     """
-    urn = make_urn(log_weights.detach(), group_sizes, total_count)
-    theta, sizes, total = urn.log_weights, urn.sizes, urn.total
+    return mode_given(make_urn(log_weights, group_sizes, total_count)).to(log_weights.dtype)
+
+
+def mode_given(urn: Urn) -> Tensor:
+    """A most probable count vector in float64."""
+    theta, sizes, total = urn.log_weights.detach(), urn.sizes, urn.total
     absent = sizes <= 0
     reach = torch.log(sizes.amax(-1) + 2) + 1
     low = -theta.masked_fill(absent, -torch.inf).amax(-1) - reach
@@ -44,8 +48,7 @@ def mode(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tenso
     room = most - counts
     missing = (total - counts.sum(-1)).unsqueeze(-1)
     counts = counts + torch.minimum((missing - room.cumsum(-1) + room).clamp(min=0), room)
-    counts = torch.where(urn.interior.unsqueeze(-1), counts, urn.edge)
-    return counts.to(log_weights.dtype)
+    return torch.where(urn.interior.unsqueeze(-1), counts, urn.edge)
 
 
 def _counts_above(theta: Tensor, sizes: Tensor, tilt: Tensor) -> Tensor:

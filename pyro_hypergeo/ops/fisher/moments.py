@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from ..saddlepoint.lattice import has_largest_variance
-from .state import Cumulants, cumulants, saddle_point
+from .state import FisherState, saddle_point, solve_fisher
 
 
-def variance64(known: Cumulants) -> Tensor:
+def variance_given(state: FisherState) -> Tensor:
     """Variances in float64. Cost: O(G)."""
-    urn = known.urn
-    groups, b = saddle_point(known)
+    urn = state.urn
+    groups, b = saddle_point(state)
     scale, dominant = groups.variance, has_largest_variance(groups)
     direct = scale * (scale * (b.square - b.first.square()) + b.own)
     others = torch.where(dominant, 0.0, scale).unsqueeze(-1)
@@ -22,10 +22,10 @@ def variance64(known: Cumulants) -> Tensor:
     return torch.where(urn.interior.unsqueeze(-1), result, 0.0)
 
 
-def covariance64(known: Cumulants) -> Tensor:
+def covariance_given(state: FisherState) -> Tensor:
     """The covariance matrix in float64. Cost: O(G^2)."""
-    urn = known.urn
-    groups, b = saddle_point(known)
+    urn = state.urn
+    groups, b = saddle_point(state)
     scale = groups.variance
     w_real, w_imag = b.weight_real.unsqueeze(-2), b.weight_imag.unsqueeze(-2)
     joint = torch.matmul(b.real * w_real - b.imag * w_imag, b.real.mT)
@@ -70,7 +70,7 @@ def log_partition(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor)
     >>> log_partition(torch.zeros(2), torch.tensor([6.0, 4.0]), torch.tensor(3.0)).exp()
     tensor(120.0000)
     """
-    return cumulants(log_weights, group_sizes, total_count).log_partition.to(log_weights.dtype)
+    return solve_fisher(log_weights, group_sizes, total_count).log_partition.to(log_weights.dtype)
 
 
 def mean(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ def mean(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tenso
     >>> mean(torch.zeros(2), torch.tensor([6.0, 4.0]), torch.tensor(3.0))
     tensor([1.8000, 1.2000])
     """
-    return cumulants(log_weights, group_sizes, total_count).mean.to(log_weights.dtype)
+    return solve_fisher(log_weights, group_sizes, total_count).mean.to(log_weights.dtype)
 
 
 def variance(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ def variance(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> T
     >>> variance(torch.zeros(2), torch.tensor([6.0, 4.0]), torch.tensor(3.0))
     tensor([0.5600, 0.5600])
     """
-    return variance64(cumulants(log_weights, group_sizes, total_count)).to(log_weights.dtype)
+    return variance_given(solve_fisher(log_weights, group_sizes, total_count)).to(log_weights.dtype)
 
 
 def covariance(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
@@ -104,4 +104,6 @@ def covariance(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) ->
     tensor([[ 0.5600, -0.5600],
             [-0.5600,  0.5600]])
     """
-    return covariance64(cumulants(log_weights, group_sizes, total_count)).to(log_weights.dtype)
+    return covariance_given(solve_fisher(log_weights, group_sizes, total_count)).to(
+        log_weights.dtype
+    )

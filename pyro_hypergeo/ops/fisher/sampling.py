@@ -8,16 +8,17 @@ import math
 import torch
 from torch import Size, Tensor
 
-from ..tracing import inside_transform, largest
+from ..tracing import inside_transform
+from ..urn import Bounds
 from .bulk_marginals import width_of_mass
 from .sampling_rejection import sample_by_rejection
 from .sampling_tree import sample_by_tree
-from .state import Cumulants, cumulants
+from .state import FisherState, solve_fisher
 
-# Nanoseconds on one core, fitted to the two ways over 3 to 1000 groups of 1 to 2000 elements.
-_BINOMIAL, _PROPOSAL, _ROUNDS = 120, 300, 5e5
-_ENTRY, _ROW_ENTRY, _LOOK_UP = 30, 8, 100
-# Rows of the tree beyond this many entries would rather be rejected than held in memory.
+# On one core, fitted to the two ways over 3 to 1000 groups of 1 to 2000 elements.
+_NS_BINOMIAL, _NS_PROPOSAL, _NS_ROUNDS = 120, 300, 5e5
+_NS_ENTRY, _NS_ROW_ENTRY, _NS_LOOK_UP = 30, 8, 100
+# If the tree has more entries than this, rejection saves the memory.
 _MOST_ENTRIES = 1 << 27
 
 
@@ -42,55 +43,53 @@ def sample(
     >>> sample(torch.zeros(3), torch.tensor([6.0, 4.0, 0.0]), torch.tensor(3.0)).sum()
     tensor(3.)
     """
-    known = cumulants(log_weights.detach(), group_sizes, total_count)
-    counts = sample_given(known, sample_shape, largest(group_sizes), largest(total_count))
+    state = solve_fisher(log_weights.detach(), group_sizes, total_count)
+    counts = sample_given(state, sample_shape, Bounds(group_sizes, total_count))
     return counts.to(log_weights.dtype)
 
 
-def sample_given(
-    known: Cumulants, sample_shape: Size, max_size: int, max_total_count: int
-) -> Tensor:
-    """Draws in float64 from cumulants that are known already, by the faster of the two ways."""
-    urn = known.urn
+def sample_given(state: FisherState, sample_shape: Size, bounds: Bounds) -> Tensor:
+    """Draws in float64 of a state, by the faster of the two ways."""
+    urn = state.urn
     shape = sample_shape + urn.log_weights.shape
     if 0 in shape:
         return torch.zeros(shape, dtype=torch.float64, device=urn.sizes.device)
-    if _prefers_tree(known, sample_shape, max_size, max_total_count):
-        counts = sample_by_tree(known, sample_shape, max_size, max_total_count)
+    if _prefers_tree(state, sample_shape, bounds):
+        counts = sample_by_tree(state, sample_shape, bounds)
     else:
-        counts = sample_by_rejection(known, sample_shape)
+        counts = sample_by_rejection(state, sample_shape)
     counts = torch.where(urn.interior.unsqueeze(-1), counts, urn.edge)
     # Unchecked parameters of which there is no draw are not to pass for some.
-    possible = urn.feasible & ~known.log_partition.isnan()
+    possible = urn.feasible & ~state.log_partition.isnan()
     return torch.where(possible.unsqueeze(-1), counts, torch.nan)
 
 
-def _prefers_tree(
-    known: Cumulants, sample_shape: Size, max_size: int, max_total_count: int
-) -> bool:
+def _prefers_tree(state: FisherState, sample_shape: Size, bounds: Bounds) -> bool:
     if inside_transform():
         return True
-    batch, groups = known.tilt.numel(), known.mean.shape[-1]
+    batch, groups = state.tilt.numel(), state.mean.shape[-1]
     draws = sample_shape.numel()
     # Equal groups accept one proposal in sqrt(G).
-    rejection = draws * batch * math.sqrt(groups) * (_BINOMIAL * groups + _PROPOSAL) + _ROUNDS
-    tree, entries = _tree_cost(draws, groups, max_size, max_total_count)
+    rejection = (
+        draws * batch * math.sqrt(groups) * (_NS_BINOMIAL * groups + _NS_PROPOSAL) + _NS_ROUNDS
+    )
+    tree, entries = _tree_cost(draws, groups, bounds)
     if entries * batch > _MOST_ENTRIES:
         return False
     # Rejection asks the device after each round whether it is done.
-    return known.tilt.is_cuda or tree * batch < rejection
+    return state.tilt.is_cuda or tree * batch < rejection
 
 
-def _tree_cost(draws: int, groups: int, max_size: int, max_total_count: int) -> tuple[float, int]:
-    cap, nodes = min(max_size, max_total_count), groups
+def _tree_cost(draws: int, groups: int, bounds: Bounds) -> tuple[float, int]:
+    cap, nodes = min(bounds.size, bounds.total), groups
     cost, most = 0.0, 0
     while nodes > 1:
         width = width_of_mass(cap)
-        cap = min(2 * cap, max_total_count)
+        cap = min(2 * cap, bounds.total)
         sums = 1 if nodes == 2 else width_of_mass(cap)
         rows = min(draws, sums) * nodes // 2 * width
         most = max(most, rows, draws * nodes)
-        cost += nodes * width * _ENTRY + rows * _ROW_ENTRY
-        cost += draws * nodes // 2 * _LOOK_UP if draws > sums else 0
+        cost += nodes * width * _NS_ENTRY + rows * _NS_ROW_ENTRY
+        cost += draws * nodes // 2 * _NS_LOOK_UP if draws > sums else 0
         nodes = (nodes + 1) // 2
     return cost, most

@@ -7,24 +7,24 @@ import torch
 from torch import Size, Tensor
 
 from ..binomial import log_binomial_coefficient
-from .state import Cumulants
+from .state import FisherState
 
 # A round with fewer proposals costs no less time, so the last open draws get several tries each.
 _ROUND = 512
 
 
-def sample_by_rejection(known: Cumulants, sample_shape: Size) -> Tensor:
+def sample_by_rejection(state: FisherState, sample_shape: Size) -> Tensor:
     """Exact draws: tilted binomials for all groups but one, the keeper, which takes the rest.
 
     The keeper is the group of largest variance; its binomial pmf over the mode's is the
     probability that the proposal is accepted. Cost a draw: O(G), whatever the number of elements.
     The loop ends on data, so this way can be neither traced nor compiled.
     """
-    urn = known.urn
+    urn = state.urn
     groups = urn.sizes.shape[-1]
     shape = sample_shape + urn.sizes.shape
     sizes = urn.sizes.reshape(-1, groups)
-    u = (urn.log_weights + known.tilt.unsqueeze(-1)).detach().reshape(-1, groups)
+    u = (urn.log_weights + state.tilt.unsqueeze(-1)).detach().reshape(-1, groups)
     p = torch.sigmoid(u)
     keeper = (sizes * p * (1 - p)).argmax(-1, keepdim=True)
     others = torch.arange(groups - 1, device=u.device)

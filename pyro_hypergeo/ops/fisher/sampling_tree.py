@@ -10,8 +10,9 @@ import torch
 from torch import Size, Tensor
 from torch.nn.functional import pad
 
+from ..urn import Bounds
 from .bulk_marginals import width_of_mass, window_start
-from .state import Cumulants
+from .state import FisherState
 
 # Keeps a conditional row from vanishing where its parent's draw had a probability under 1e-17.
 _FLOOR = 1e-140
@@ -30,9 +31,7 @@ class _Level(NamedTuple):
     size: Tensor  # (..., nodes)
 
 
-def sample_by_tree(
-    known: Cumulants, sample_shape: Size, max_size: int, max_total_count: int
-) -> Tensor:
+def sample_by_tree(state: FisherState, sample_shape: Size, bounds: Bounds) -> Tensor:
     """Exact draws by inverse cdf down a binary tree of the groups' sums.
 
     The root is the total. Each node's sum is split between its two children by their conditional
@@ -40,22 +39,22 @@ def sample_by_tree(
     Cost a draw: O(n log G), with sqrt(N) for n where that is less; O(G log n) where there are so
     many draws that the cdf of every split is tabulated first.
     """
-    levels = _build(known, max_size, max_total_count)
-    shape = sample_shape + known.urn.total.shape
-    counts = known.urn.total.expand(shape).unsqueeze(-1)
+    levels = _build(state, bounds)
+    shape = sample_shape + state.urn.total.shape
+    counts = state.urn.total.expand(shape).unsqueeze(-1)
     for depth in reversed(range(len(levels))):
         at_root = depth == len(levels) - 1
         counts = _split(levels[depth], None if at_root else levels[depth + 1], counts)
     return counts
 
 
-def _build(known: Cumulants, max_size: int, max_total_count: int) -> list[_Level]:
-    urn = known.urn
-    u = (urn.log_weights + known.tilt.unsqueeze(-1)).detach()
-    cap = min(max_size, max_total_count)
+def _build(state: FisherState, bounds: Bounds) -> list[_Level]:
+    urn = state.urn
+    u = (urn.log_weights + state.tilt.unsqueeze(-1)).detach()
+    cap = min(bounds.size, bounds.total)
     levels = [_leaves(urn.sizes, u, cap)]
     while int(levels[-1].start.shape[-1]) > 2:
-        cap = min(2 * cap, max_total_count)
+        cap = min(2 * cap, bounds.total)
         levels.append(_merge(levels[-1], cap))
     return levels if u.shape[-1] > 1 else []
 

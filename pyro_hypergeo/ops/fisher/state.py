@@ -11,7 +11,7 @@ from torch import Size, Tensor
 from ..binomial import log1p_exp, log_binomial_coefficient, log_binomial_pmf
 from ..saddlepoint.derivatives import Derivatives
 from ..saddlepoint.lattice import (
-    Nodes,
+    LatticeNodes,
     Tilted,
     has_largest_variance,
     lattice_nodes,
@@ -19,10 +19,10 @@ from ..saddlepoint.lattice import (
     tilted_groups,
 )
 from ..saddlepoint.tilt import find_tilt, refine_tilt
-from ..urn import Urn, make_urn
+from ..urn import Urn, grow, make_urn
 
 
-class Cumulants(NamedTuple):
+class FisherState(NamedTuple):
     """What one pass over the nodes gives, in float64."""
 
     urn: Urn
@@ -31,26 +31,21 @@ class Cumulants(NamedTuple):
     tilt: Tensor  # (...), no gradient
     log_center: Tensor  # (...), log Pr[S = n] of the groups at this tilt
 
-    def expand(self, batch_shape: Size) -> Cumulants:
+    def expand(self, batch_shape: Size) -> FisherState:
         """The same for a larger batch shape, without computing anything anew."""
-        batch = self.tilt.dim()
-
-        def grow(x: Tensor) -> Tensor:
-            return x.expand(batch_shape + x.shape[batch:])
-
-        urn = Urn(*(grow(x) for x in self.urn))
-        return Cumulants(urn, *(grow(x) for x in self[1:]))
+        rest = grow(batch_shape, self.tilt.dim(), *self[1:])
+        return FisherState(self.urn.expand(batch_shape), *rest)
 
 
-def cumulants(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Cumulants:
+def solve_fisher(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> FisherState:
     """The log-partition function and its gradient, with the tilt at which they were found."""
     urn = make_urn(log_weights, group_sizes, total_count)
     tilt = find_tilt(urn)
-    function = _Cumulants if torch.compiler.is_compiling() else _CumulantsForwardMode
+    function = _State if torch.compiler.is_compiling() else _StateForwardMode
     value, gradient, log_center = function.apply(urn.log_weights, urn.sizes, urn.total, tilt)
     drawn = urn.edge > 0
     edge_value = (urn.edge * torch.where(drawn, log_weights, 0.0)).sum(-1)
-    return Cumulants(
+    return FisherState(
         urn,
         torch.where(urn.interior, value, torch.where(urn.feasible, edge_value, -torch.inf)),
         torch.where(urn.interior.unsqueeze(-1), gradient, urn.edge),
@@ -59,8 +54,8 @@ def cumulants(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> 
     )
 
 
-def central_cumulants(group_sizes: Tensor, total_count: Tensor) -> Cumulants:
-    """The same for equal weights of one, where all is known in closed form."""
+def solve_central(group_sizes: Tensor, total_count: Tensor) -> FisherState:
+    """The same for equal weights of one, where all is state in closed form."""
     sizes, total = group_sizes.double(), total_count.double()
     urn = make_urn(torch.zeros_like(sizes), sizes, total)
     everything = urn.sizes.sum(-1)
@@ -68,7 +63,7 @@ def central_cumulants(group_sizes: Tensor, total_count: Tensor) -> Cumulants:
     mean = urn.sizes * (urn.total / everything).unsqueeze(-1)
     value = log_binomial_coefficient(everything, urn.total)
     impossible = torch.where(urn.feasible, 0.0, -torch.inf)
-    return Cumulants(
+    return FisherState(
         urn,
         torch.where(urn.interior, value, impossible),
         torch.where(urn.interior.unsqueeze(-1), mean, urn.edge),
@@ -77,7 +72,7 @@ def central_cumulants(group_sizes: Tensor, total_count: Tensor) -> Cumulants:
     )
 
 
-class _Cumulants(torch.autograd.Function):
+class _State(torch.autograd.Function):
     """(A, dA/dtheta, log Pr[S = n]) with closed forms for the derivatives in theta."""
 
     generate_vmap_rule = True
@@ -116,7 +111,7 @@ class _Cumulants(torch.autograd.Function):
         return result, None, None, None
 
 
-class _CumulantsForwardMode(_Cumulants):
+class _StateForwardMode(_State):
     # Apart, since torch.compile takes no function that has this method.
     @staticmethod
     def jvp(ctx: Any, direction: Tensor, *_: Any) -> Any:
@@ -129,17 +124,17 @@ class _CumulantsForwardMode(_Cumulants):
         )
 
 
-def _mean(groups: Tilted, nodes: Nodes) -> Tensor:
+def _mean(groups: Tilted, nodes: LatticeNodes) -> Tensor:
     weights = torch.stack([2 * nodes.at.haversine * nodes.real, -nodes.at.sine * nodes.imag], -1)
     sums = torch.matmul(1 / nodes.decay, weights) / (1 + nodes.real.sum(-1))[..., None, None]
     shift = (groups.p - groups.q) * sums[..., 0] + sums[..., 1]
     return groups.sizes * groups.p + groups.variance * shift
 
 
-def saddle_point(known: Cumulants) -> tuple[Tilted, Derivatives]:
+def saddle_point(state: FisherState) -> tuple[Tilted, Derivatives]:
     """The groups tilted to the mean sum n, and the derivatives there."""
-    urn = known.urn
-    return _saddle_near(urn.log_weights, urn.sizes, urn.total, known.tilt)
+    urn = state.urn
+    return _saddle_near(urn.log_weights, urn.sizes, urn.total, state.tilt)
 
 
 def _saddle_near(

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..binomial import log_binomial_coefficient, log_tilted_pmf
 from ..log_convolution import log_suffixes
 from ..tracing import largest
-from .state import Cumulants
+from .state import FisherState
 
 
 def log_suffix_partitions(log_weights: Tensor, group_sizes: Tensor, total_max: int) -> Tensor:
@@ -58,14 +58,14 @@ def log_suffix_partitions(log_weights: Tensor, group_sizes: Tensor, total_max: i
     return log_suffixes(log_terms, total_max).to(log_weights.dtype)
 
 
-def log_tilted_terms(known: Cumulants, max_size: int) -> Tensor:
+def log_tilted_terms(state: FisherState, max_size: int) -> Tensor:
     """Logarithms of what each group's count contributes to the law, shape (..., G, max_size + 1).
 
     Those of tilted binomials: up to a factor that is common to all count vectors, and such that
     the terms of probable ones are not large. At an edge the only possible count has all.
     """
-    urn = known.urn
-    u = (urn.log_weights + known.tilt.unsqueeze(-1)).unsqueeze(-1)
+    urn = state.urn
+    u = (urn.log_weights + state.tilt.unsqueeze(-1)).unsqueeze(-1)
     sizes, edge = urn.sizes.unsqueeze(-1), urn.edge.unsqueeze(-1)
     k = _counts(max_size, sizes)
     inside = torch.where(k <= sizes, log_tilted_pmf(k, sizes, u), -torch.inf)

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from ..fisher.state import Cumulants, saddle_point
+from ..fisher.law import FISHER
+from ..fisher.state import FisherState, saddle_point
+from ..law import Law
 from ..saddlepoint.derivatives import Derivatives
-from ..urn import make_urn
-from ..wallenius.moments import wallenius_covariance64, wallenius_mean64
-from ..wallenius.snapshots import snapshots
-from .straight_through import carried, carry
+from ..urn import Bounds
+from ..wallenius.law import WALLENIUS
+from .straight_through import moved_counts
 
 # Of the conjugate gradients, whose matrix is the identity but for what the skewness of the groups
 # adds.
@@ -44,22 +47,26 @@ def affine_gradient(
     >>> affine_gradient(x, log_weights, m, torch.tensor(4.0))
     tensor([2., 1., 1.], grad_fn=<AddBackward0>)
     """
-    return carried(affine_movement, counts, log_weights, group_sizes, total_count)
+    return moved_counts(
+        fisher_affine_movement, FISHER, counts, log_weights, group_sizes, total_count
+    )
 
 
-def affine_movement(counts: Tensor, known: Cumulants) -> Tensor:
-    """The movement of each draw."""
+def fisher_affine_movement(
+    counts: Tensor, law: Law, state: FisherState, bounds: Bounds, temperature: Any = None
+) -> Tensor:
+    """The movement of each draw under Fisher's law, without a matrix."""
     # As the direction is held fixed, the gradient of Sigma(theta) direction is that of kappa.
-    groups, b = saddle_point(known)
-    shape = torch.broadcast_shapes(counts.shape, known.mean.shape)
-    draws = shape[: len(shape) - known.mean.dim()]
-    away = (counts.double() - known.mean.detach()).expand(shape)
-    columns = away.reshape((-1, *known.mean.shape)).movedim(0, -1)
+    groups, b = saddle_point(state)
+    shape = torch.broadcast_shapes(counts.shape, state.mean.shape)
+    draws = shape[: len(shape) - state.mean.dim()]
+    away = (counts.double() - state.mean.detach()).expand(shape)
+    columns = away.reshape((-1, *state.mean.shape)).movedim(0, -1)
     with torch.no_grad():
         direction = _inverse_product(columns, groups.variance, b)
     stretched = 0.5 * b.covariance_product(direction)
-    stretched = stretched.movedim(-1, 0).reshape(draws + known.mean.shape)
-    return known.mean + torch.where(known.urn.interior.unsqueeze(-1), stretched, 0.0)
+    stretched = stretched.movedim(-1, 0).reshape(draws + state.mean.shape)
+    return state.mean + torch.where(state.urn.interior.unsqueeze(-1), stretched, 0.0)
 
 
 def _inverse_product(vectors: Tensor, variance: Tensor, b: Derivatives) -> Tensor:
@@ -114,14 +121,15 @@ def wallenius_affine_gradient(
     >>> wallenius_affine_gradient(x, log_weights, m, torch.tensor(4.0))
     tensor([2., 1., 1.], grad_fn=<AddBackward0>)
     """
-    urn = make_urn(log_weights, group_sizes, total_count)
-    at = snapshots(urn)
-    mean, covariance = wallenius_mean64(urn, at), wallenius_covariance64(urn, at)
-    return carry(counts.detach(), affine_movement_of(counts.detach(), mean, covariance))
+    return moved_counts(affine_movement, WALLENIUS, counts, log_weights, group_sizes, total_count)
 
 
-def affine_movement_of(counts: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
-    """The movement of each draw, for any law whose counts have a fixed sum."""
+def affine_movement(
+    counts: Tensor, law: Law, state: Any, bounds: Bounds, temperature: Any = None
+) -> Tensor:
+    """The movement of each draw under any law, from its mean and covariance."""
+    covariance = law.covariance(state)  # first, since it may bring the mean along
+    mean = law.mean(state)
     with torch.no_grad():
         away = counts.double() - mean
         # In units of standard deviations, with the directions in which nothing varies made

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from ..fisher.state import Cumulants
-from ..fisher.terms import log_tilted_terms
+from ..fisher.law import FISHER
+from ..law import ExponentialFamily
 from ..log_convolution import log_suffixes
-from ..tracing import largest
+from ..urn import Bounds
 from .gumbel_softmax import at_remainders, remainders, tempered_softmax
-from .straight_through import carried
+from .straight_through import moved_counts
 
 
 def gumbel_gradient(
@@ -59,22 +61,21 @@ def gumbel_gradient(
     >>> gumbel_gradient(x, log_weights, m, torch.tensor(3.0), temperature)
     tensor([2., 1.], grad_fn=<AddBackward0>)
     """
-    sizes = largest(group_sizes), largest(total_count)
-    return carried(
-        gumbel_movement, counts, log_weights, group_sizes, total_count, temperature, *sizes
+    return moved_counts(
+        gumbel_movement, FISHER, counts, log_weights, group_sizes, total_count, temperature
     )
 
 
 def gumbel_movement(
-    counts: Tensor, known: Cumulants, temperature: Tensor, max_size: int, max_total_count: int
+    counts: Tensor, law: ExponentialFamily, state: Any, bounds: Bounds, temperature: Tensor
 ) -> Tensor:
     """The movement of each draw."""
-    max_total_count = max(max_total_count, 1)
-    x = counts.double().expand(torch.broadcast_shapes(counts.shape, known.mean.shape))
-    total = known.urn.total.unsqueeze(-1)
-    total = torch.where(known.urn.interior.unsqueeze(-1), total, x.sum(-1, keepdim=True))
+    urn, max_total_count = state.urn, max(bounds.total, 1)
+    x = counts.double().expand(torch.broadcast_shapes(counts.shape, urn.sizes.shape))
+    total = urn.total.unsqueeze(-1)
+    total = torch.where(urn.interior.unsqueeze(-1), total, x.sum(-1, keepdim=True))
     left = total - x.cumsum(-1) + x
-    terms = log_tilted_terms(known, min(max_size, max_total_count))
+    terms = law.log_terms(state, min(bounds.size, max_total_count))
     suffixes = log_suffixes(terms, max_total_count)[..., 1:, :]
     rest = remainders(left, terms, max_total_count)
     log_probs = torch.log_softmax(terms + at_remainders(suffixes, rest), -1)

@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from ..fisher.bulk_marginals import marginal_windows
-from ..fisher.state import Cumulants
+from ..fisher.law import FISHER
+from ..fisher.state import FisherState
+from ..law import Law
 from ..saddlepoint.lattice import tilted_groups
-from ..tracing import largest
-from .straight_through import carried
+from ..urn import Bounds
+from .straight_through import moved_counts
 
 # A correction reaches a neighbour at most this many times less probable than its centre at full
 # strength; beyond, its noise would grow without bound.
@@ -55,14 +59,15 @@ def implicit_gradient(
     >>> implicit_gradient(x, log_weights, m, torch.tensor(3.0))
     tensor([2., 1.], grad_fn=<AddBackward0>)
     """
-    sizes = largest(group_sizes), largest(group_sizes.sum(-1))
-    return carried(implicit_movement, counts, log_weights, group_sizes, total_count, *sizes)
+    return moved_counts(implicit_movement, FISHER, counts, log_weights, group_sizes, total_count)
 
 
-def implicit_movement(counts: Tensor, known: Cumulants, max_size: int, max_total: int) -> Tensor:
+def implicit_movement(
+    counts: Tensor, law: Law, state: FisherState, bounds: Bounds, temperature: Any = None
+) -> Tensor:
     """The movement of each draw."""
-    urn = known.urn
-    windows = marginal_windows(known, max_size, max_total)
+    urn = state.urn
+    windows = marginal_windows(state, bounds)
     k, probs = windows.counts, windows.probs.detach()
     cdf = windows.probs.cumsum(-1)
     below = pad(cdf[..., :-1], (1, 0))
@@ -81,11 +86,11 @@ def implicit_movement(counts: Tensor, known: Cumulants, max_size: int, max_total
     second = pad(bent[..., 1:], (0, 1)) - 2 * bent + pad(bent[..., :-1], (1, 0))
     flow = (second / 24 - touching / 2) / probs.clamp(min=_RAREST)
 
-    shape = torch.broadcast_shapes(counts.shape, known.mean.shape)
+    shape = torch.broadcast_shapes(counts.shape, state.mean.shape)
     index = (counts.double() - k[..., 0]).long().clamp(0, int(k.shape[-1]) - 1)
     index = index.expand(shape).unsqueeze(-1)
     moved = flow.expand(index.shape[:-1] + flow.shape[-1:]).gather(-1, index).squeeze(-1)
-    variance = tilted_groups(urn.log_weights.detach(), urn.sizes, known.tilt).variance
+    variance = tilted_groups(urn.log_weights.detach(), urn.sizes, state.tilt).variance
     share = variance / variance.sum(-1, keepdim=True)
     moved = moved - share * moved.sum(-1, keepdim=True)
     return torch.where(urn.interior.unsqueeze(-1), moved, 0.0)

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
-from ..fisher.state import Cumulants
-from ..urn import make_urn
-from ..wallenius.moments import wallenius_mean64
-from ..wallenius.snapshots import snapshots
-from .straight_through import carried, carry
+from ..fisher.law import FISHER
+from ..law import Law
+from ..urn import Bounds
+from ..wallenius.law import WALLENIUS
+from .straight_through import moved_counts
 
 
 def mean_gradient(
@@ -47,12 +49,14 @@ def mean_gradient(
     >>> log_weights.grad
     tensor([ 0.5600, -0.5600])
     """
-    return carried(mean_movement, counts, log_weights, group_sizes, total_count)
+    return moved_counts(mean_movement, FISHER, counts, log_weights, group_sizes, total_count)
 
 
-def mean_movement(counts: Tensor, known: Cumulants) -> Tensor:
-    """The movement, whatever the counts."""
-    return known.mean
+def mean_movement(
+    counts: Tensor, law: Law, state: Any, bounds: Bounds, temperature: Any = None
+) -> Tensor:
+    """The movement, whatever the counts, under any law."""
+    return law.mean(state)
 
 
 def wallenius_mean_gradient(
@@ -74,5 +78,4 @@ def wallenius_mean_gradient(
     >>> wallenius_mean_gradient(x, log_weights, m, torch.tensor(3.0))
     tensor([2., 1.], grad_fn=<AddBackward0>)
     """
-    urn = make_urn(log_weights, group_sizes, total_count)
-    return carry(counts.detach(), wallenius_mean64(urn, snapshots(urn)))
+    return moved_counts(mean_movement, WALLENIUS, counts, log_weights, group_sizes, total_count)

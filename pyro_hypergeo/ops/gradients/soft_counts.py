@@ -6,10 +6,10 @@ from __future__ import annotations
 import torch
 from torch import Size, Tensor
 
-from ..fisher.state import Cumulants, cumulants
+from ..fisher.state import FisherState, solve_fisher
 from ..fisher.terms import log_tilted_terms
 from ..log_convolution import log_suffixes
-from ..tracing import largest
+from ..urn import Bounds
 from .gumbel_softmax import at_remainders, remainders, tempered_softmax
 
 
@@ -54,23 +54,19 @@ def relaxed_sample(
     >>> relaxed_sample(half, torch.zeros(2), sizes, torch.tensor(3.0)).sum()
     tensor(3.)
     """
-    known = cumulants(log_weights, group_sizes, total_count)
-    sizes = largest(group_sizes), largest(total_count)
-    return relaxed_sample_given(temperature, known, sample_shape, *sizes).to(log_weights.dtype)
+    state = solve_fisher(log_weights, group_sizes, total_count)
+    bounds = Bounds(group_sizes, total_count)
+    return relaxed_sample_given(state, temperature, sample_shape, bounds).to(log_weights.dtype)
 
 
 def relaxed_sample_given(
-    temperature: Tensor,
-    known: Cumulants,
-    sample_shape: Size,
-    max_size: int,
-    max_total_count: int,
+    state: FisherState, temperature: Tensor, sample_shape: Size, bounds: Bounds
 ) -> Tensor:
-    """Soft counts in float64 from cumulants that are known already."""
-    urn = known.urn
+    """Soft counts in float64 of a state."""
+    urn, max_total_count = state.urn, bounds.total
     # At an edge the counts are certain, and their total is that of the edge.
     total = torch.where(urn.interior, urn.total, urn.edge.sum(-1))
-    all_terms = log_tilted_terms(known, min(max_size, max_total_count))
+    all_terms = log_tilted_terms(state, min(bounds.size, max_total_count))
     suffixes = log_suffixes(all_terms, max_total_count)[..., 1:, :]
     sizes = torch.where(urn.interior.unsqueeze(-1), urn.sizes, urn.edge)
     room = sizes.flip(-1).cumsum(-1).flip(-1)

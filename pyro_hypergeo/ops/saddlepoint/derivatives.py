@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .lattice import Nodes, Tilted
+from .lattice import LatticeNodes, Tilted
 
 
 class Derivatives:
@@ -16,7 +16,7 @@ class Derivatives:
     probability that may be 0.
     """
 
-    def __init__(self, groups: Tilted, nodes: Nodes) -> None:
+    def __init__(self, groups: Tilted, nodes: LatticeNodes) -> None:
         norm = (1 + nodes.real.sum(-1)).unsqueeze(-1)
         self.weight_real, self.weight_imag = nodes.real / norm, nodes.imag / norm
         skew = (groups.p - groups.q).unsqueeze(-1)

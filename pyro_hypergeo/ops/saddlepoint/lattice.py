@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Nodes t_1, t_2, ... of the trapezoidal rule beyond t_0 = 0. The worst case is a standard
+# LatticeNodes t_1, t_2, ... of the trapezoidal rule beyond t_0 = 0. The worst case is a standard
 # deviation near 4, where the integrand has not decayed at t = pi and all (K - 1) / 2 nodes count.
 NODES = 21
 # K = _SPREAD sd + _MARGIN keeps the aliased probabilities Pr[S = n + l K] below 1e-14 of a peak (by
@@ -55,7 +55,7 @@ class Positions(NamedTuple):
 
 
 def place_nodes(sizes: Tensor, variance: Tensor, count: int = NODES) -> Positions:
-    """Nodes for the sum of groups of these sizes and variances, outside of the autograd graph."""
+    """Nodes for a sum of groups of these sizes and variances, outside of the autograd graph."""
     sd = variance.detach().sum(-1).sqrt()
     most = torch.ceil(sizes.sum(-1) / 2)
     half = torch.minimum(most, torch.ceil(0.5 * (_SPREAD * sd + _MARGIN)))
@@ -69,7 +69,7 @@ def place_nodes(sizes: Tensor, variance: Tensor, count: int = NODES) -> Position
     return Positions(period, t, haversine, sine, 2.0 * used)
 
 
-class Nodes(NamedTuple):
+class LatticeNodes(NamedTuple):
     """The integrand of Pr[S = n] at the nodes, in real arithmetic."""
 
     at: Positions
@@ -78,7 +78,7 @@ class Nodes(NamedTuple):
     imag: Tensor  # (..., J), weighted
 
 
-def lattice_nodes(groups: Tilted, total: Tensor) -> Nodes:
+def lattice_nodes(groups: Tilted, total: Tensor) -> LatticeNodes:
     """The integrand of Pr[S = n], exact to rounding for n near the mean of S. Cost: O(G)."""
     at = place_nodes(groups.sizes, groups.variance)
     log_modulus = log_moduli(groups, at.haversine).sum(-2)
@@ -86,10 +86,10 @@ def lattice_nodes(groups: Tilted, total: Tensor) -> Nodes:
     phase = phases(groups, at.haversine, at.sine).sum(-2) - offset.unsqueeze(-1) * at.t
     amplitude = at.weight * torch.exp(log_modulus)
     decay = _excess(groups, at.haversine).add_(1)
-    return Nodes(at, decay, amplitude * torch.cos(phase), amplitude * torch.sin(phase))
+    return LatticeNodes(at, decay, amplitude * torch.cos(phase), amplitude * torch.sin(phase))
 
 
-def log_lattice_prob(nodes: Nodes) -> Tensor:
+def log_lattice_prob(nodes: LatticeNodes) -> Tensor:
     """log Pr[S = n] by the trapezoidal rule."""
     return torch.log1p(nodes.real.sum(-1)) - torch.log(nodes.at.period)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..binomial import log_binomial_pmf
 from ..urn import Urn, make_urn
-from .race import Nodes, Race, log_rung, log_rung_odds, race_fall, race_nodes, scaled_hazard
+from .clocks import Race, TimeNodes, log_rung, log_rung_odds, race_fall, race_nodes, scaled_hazard
 
 # A group that is drawn wholly may be heavier than the rest by more than a float can tell; what it
 # has left weighs nothing.
@@ -60,10 +60,10 @@ def wallenius_log_prob(
     tensor(0.7500)
     """
     urn = make_urn(log_weights, group_sizes, total_count)
-    return wallenius_log_prob_given(value, urn).to(log_weights.dtype)
+    return wallenius_log_prob_given(urn, value).to(log_weights.dtype)
 
 
-def wallenius_log_prob_given(value: Tensor, urn: Urn) -> Tensor:
+def wallenius_log_prob_given(urn: Urn, value: Tensor) -> Tensor:
     """The log-probability in float64 for an urn that is well posed."""
     x = value.double()
     on_lattice = ((x >= 0) & (x <= urn.sizes)).all(-1) & ((x.sum(-1) - urn.total).abs() < 0.5)
@@ -155,7 +155,7 @@ def _slopes(
     in_x: bool,
 ) -> tuple[Any, Tensor]:
     # In plain tensor operations, so that autograd supplies the higher derivatives.
-    race, nodes = _race(x, theta, sizes), Nodes(peak, offset, log_length)
+    race, nodes = _race(x, theta, sizes), TimeNodes(peak, offset, log_length)
     weight = torch.softmax(nodes.log_length - race_fall(race, nodes.peak, nodes.offset), -1)
     v = nodes.peak.unsqueeze(-1) + nodes.offset
     # What E[D u] exceeds 1 by, where u is the time at which the first of those not drawn rings.

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ..binomial import log_binomial_pmf
-from ..urn import Urn
+from ..tracing import largest
+from ..urn import Urn, make_urn
+from .clocks import TimeNodes, log_rung, log_rung_odds
 from .density import wallenius_log_prob_given
-from .race import Nodes, log_rung, log_rung_odds
 from .snapshots import LONGEST_TIME, rule_around, snapshots_at
 
 # Golden sections of a bracket of hundreds.
@@ -21,6 +22,78 @@ _HIGHEST = 100.0
 # Numbers in the largest table.
 _CELLS = 2_000_000
 _NODES = 128 * 21
+
+
+def wallenius_log_marginal(
+    log_weights: Tensor,
+    group_sizes: Tensor,
+    total_count: Tensor,
+    group: int,
+    *,
+    max_size: int | None = None,
+) -> Tensor:
+    """The log-marginal of one group's count 0, 1, ... under Wallenius' law.
+
+    Accurate relative to each probability, far into both tails; ``-inf`` where a count is
+    impossible. Differentiable in the log-weights. Cost: O(G) for each of some 3000 nodes of each
+    count; with two groups, that of :func:`wallenius_log_prob` for each count.
+
+    :param Tensor log_weights: shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: shape ``(..., G)``.
+    :param Tensor total_count: shape ``(...)``.
+    :param int group: index of the group.
+    :param int max_size: the largest count; the group's largest size in the batch if not given.
+    :return: shape ``(..., max_size + 1)``, in the dtype of the log-weights.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import wallenius_log_marginal
+    >>> wallenius_log_marginal(
+    ...     log_weights=torch.tensor([3.0, 1.0]).log(),
+    ...     group_sizes=torch.tensor([2.0, 1.0]),
+    ...     total_count=torch.tensor(1.0),
+    ...     group=1,
+    ... ).exp()
+    tensor([0.8571, 0.1429])
+    """
+    if max_size is None:
+        max_size = largest(group_sizes[..., group])
+    urn = make_urn(log_weights, group_sizes, total_count)
+    group = group % urn.sizes.shape[-1]
+    return wallenius_log_marginal_given(urn, group, max_size).to(log_weights.dtype)
+
+
+def wallenius_log_marginals(
+    log_weights: Tensor,
+    group_sizes: Tensor,
+    total_count: Tensor,
+    *,
+    max_size: int | None = None,
+) -> Tensor:
+    """The log-marginals of all groups under Wallenius' law, one group after the other.
+
+    Accuracy and cost of each are those of :func:`wallenius_log_marginal`.
+
+    :param Tensor log_weights: shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: shape ``(..., G)``.
+    :param Tensor total_count: shape ``(...)``.
+    :param int max_size: the largest count; the largest size in the batch if not given.
+    :return: shape ``(..., G, max_size + 1)``, in the dtype of the log-weights.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import wallenius_log_marginals
+    >>> wallenius_log_marginals(
+    ...     log_weights=torch.tensor([3.0, 1.0]).log(),
+    ...     group_sizes=torch.tensor([2.0, 1.0]),
+    ...     total_count=torch.tensor(1.0),
+    ... ).exp()
+    tensor([[0.1429, 0.8571, 0.0000],
+            [0.8571, 0.1429, 0.0000]])
+    """
+    if max_size is None:
+        max_size = largest(group_sizes)
+    urn = make_urn(log_weights, group_sizes, total_count)
+    rows = [wallenius_log_marginal_given(urn, i, max_size) for i in range(urn.sizes.shape[-1])]
+    return torch.stack(rows, -2).to(log_weights.dtype)
 
 
 def wallenius_log_marginal_given(urn: Urn, group: int, max_size: int) -> Tensor:
@@ -59,7 +132,7 @@ def _log_marginal_of_two(urn: Urn, group: int, max_size: int) -> Tensor:
     # Where the edge replaced the urn, of the counts that sum to the total the edge is the only one.
     total = torch.where(urn.interior, urn.total, urn.edge.sum(-1))
     pair = [k, total - k] if group == 0 else [total - k, k]
-    return wallenius_log_prob_given(torch.stack(pair, -1), urn).movedim(0, -1)
+    return wallenius_log_prob_given(urn, torch.stack(pair, -1)).movedim(0, -1)
 
 
 class _Counts(NamedTuple):
@@ -126,7 +199,7 @@ def _cut_off(y: Tensor, sizes: Tensor, rest: Tensor) -> Tensor:
     return (unrung * (y - LONGEST_TIME).clamp(min=0)).sum(-1)
 
 
-def _place(counts: _Counts) -> Nodes:
+def _place(counts: _Counts) -> TimeNodes:
     # Whatever has been drawn, the rest weighs at most everything and at least one lightest element.
     present = counts.sizes > 0
     heavy = torch.logsumexp(

@@ -27,7 +27,7 @@ def wallenius_mean(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor
     tensor([0.7500, 0.2500])
     """
     urn = make_urn(log_weights, group_sizes, total_count)
-    return wallenius_mean64(urn, snapshots(urn)).to(log_weights.dtype)
+    return wallenius_mean_given(urn, snapshots(urn)).to(log_weights.dtype)
 
 
 def wallenius_covariance(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
@@ -43,17 +43,40 @@ def wallenius_covariance(log_weights: Tensor, group_sizes: Tensor, total_count: 
             [-0.1875,  0.1875]])
     """
     urn = make_urn(log_weights, group_sizes, total_count)
-    return wallenius_covariance64(urn, snapshots(urn)).to(log_weights.dtype)
+    return wallenius_covariance_given(urn, snapshots(urn)).to(log_weights.dtype)
 
 
-def wallenius_mean64(urn: Urn, at: Snapshots) -> Tensor:
+def wallenius_variance(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
+    """Variances of the counts under Wallenius' law: the diagonal of the covariances.
+
+    Accuracy and cost are those of :func:`wallenius_covariance`.
+
+    :param Tensor log_weights: shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: shape ``(..., G)``.
+    :param Tensor total_count: shape ``(...)``.
+    :return: shape ``(..., G)``, in the dtype of the log-weights.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import wallenius_variance
+    >>> wallenius_variance(
+    ...     log_weights=torch.tensor([3.0, 1.0]).log(),
+    ...     group_sizes=torch.tensor([1.0, 1.0]),
+    ...     total_count=torch.tensor(1.0),
+    ... )
+    tensor([0.1875, 0.1875])
+    """
+    covariance = wallenius_covariance(log_weights, group_sizes, total_count)
+    return covariance.diagonal(dim1=-2, dim2=-1)
+
+
+def wallenius_mean_given(urn: Urn, at: Snapshots) -> Tensor:
     """The mean in float64."""
     weight = _weights(at).unsqueeze(-1)
     result = (weight * (at.groups.sizes * at.groups.p + _tilted_shift(at))).sum(-2)
     return torch.where(urn.interior.unsqueeze(-1), result, urn.edge)
 
 
-def wallenius_covariance64(urn: Urn, at: Snapshots) -> Tensor:
+def wallenius_covariance_given(urn: Urn, at: Snapshots) -> Tensor:
     """The covariance matrix in float64."""
     # Centred at the tilted means a, X = x - a: with complex averages over the lattice nodes t,
     # under which the groups are independent binomials of means b(t), variances v(t) and third
@@ -82,7 +105,7 @@ def wallenius_covariance64(urn: Urn, at: Snapshots) -> Tensor:
     diagonal = diagonal - at.rates * groups.variance * skewed
     diagonal = ((weight / rest).unsqueeze(-1) * diagonal).sum(-2)
 
-    mean = wallenius_mean64(urn, at).unsqueeze(-2)
+    mean = wallenius_mean_given(urn, at).unsqueeze(-2)
     away = groups.sizes * groups.p - mean
     shift = weight.unsqueeze(-1) * _tilted_shift(at)
     moved = shift.mT @ away

@@ -6,9 +6,9 @@ from __future__ import annotations
 import torch
 from torch import Size, Tensor
 
-from ..tracing import inside_transform, largest
-from ..urn import Urn, make_urn
-from .race import log_rung, scaled_hazard
+from ..tracing import inside_transform
+from ..urn import Bounds, Urn, make_urn
+from .clocks import log_rung, scaled_hazard
 
 # Up to so many elements a group it is faster to let every element ring.
 _CLOCKS_A_GROUP = 16
@@ -49,18 +49,18 @@ def wallenius_sample(
     """
     with torch.no_grad():
         urn = make_urn(log_weights, group_sizes, total_count)
-        counts = wallenius_sample64(urn, sample_shape, largest(group_sizes.sum(-1)))
+        counts = wallenius_sample_given(urn, sample_shape, Bounds(group_sizes, total_count))
         return counts.to(log_weights.dtype)
 
 
-def wallenius_sample64(urn: Urn, sample_shape: Size, max_total: int) -> Tensor:
-    """Draws in float64 from urns of up to `max_total` elements."""
+def wallenius_sample_given(urn: Urn, sample_shape: Size, bounds: Bounds) -> Tensor:
+    """Draws in float64."""
     undefined = urn.log_weights.isnan().any(-1, keepdim=True)
     theta = torch.where(undefined, 0.0, urn.log_weights)
     theta = theta - theta.masked_fill(urn.sizes <= 0, -torch.inf).amax(-1, keepdim=True)
     total = torch.floor(urn.total)
     shape = sample_shape + theta.shape
-    max_total = max(max_total, shape[-1])  # what is not well posed has an element a group
+    max_total = max(bounds.elements, shape[-1])  # what is not well posed has an element a group
     if inside_transform():
         counts = _by_clocks(theta, urn.sizes, total, sample_shape, max_total)
     else:

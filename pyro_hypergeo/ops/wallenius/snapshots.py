@@ -16,7 +16,7 @@ from ..saddlepoint.derivatives import Derivatives
 from ..saddlepoint.lattice import Tilted, lattice_nodes, log_lattice_prob, tilted_groups
 from ..saddlepoint.tilt import find_tilt, refine_tilt
 from ..urn import Urn, make_urn
-from .race import Nodes, gauss_nodes, log_rung_odds
+from .clocks import TimeNodes, gauss_nodes, log_rung_odds
 
 # Halvings of a bracket of hundreds, to far below the width of the density.
 _CENTRE_STEPS = 50
@@ -84,7 +84,7 @@ def snapshots_at(theta: Tensor, sizes: Tensor, total: Tensor, times: Tensor) -> 
 _LOG_LONGEST_TIME = math.log(LONGEST_TIME)
 
 
-def rule_around(centre: Tensor, log_density: Callable[[Tensor], Tensor]) -> Nodes:
+def rule_around(centre: Tensor, log_density: Callable[[Tensor], Tensor]) -> TimeNodes:
     """The rule from where a density of log-times, (..., U), rises to where it has vanished."""
     top = log_density(centre.unsqueeze(-1))
     sign = torch.tensor([-1.0, 1.0], dtype=centre.dtype, device=centre.device)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy import stats
 
-from pyro_hypergeo.ops import mean, sample, variance
+from pyro_hypergeo.ops import Bounds, mean, sample, variance
 from pyro_hypergeo.ops.fisher.sampling_rejection import sample_by_rejection
 from pyro_hypergeo.ops.fisher.sampling_tree import sample_by_tree
-from pyro_hypergeo.ops.fisher.state import cumulants
+from pyro_hypergeo.ops.fisher.state import solve_fisher
 from tests.ops.fixture import PLAIN, WIDE, Urn
 
 # While torch traces, sizes become constants of the trace; that is what it warns of.
@@ -29,18 +29,18 @@ URNS = {
 
 
 def by_rejection(urn):
-    return sample_by_rejection(cumulants(*urn.tensors), torch.Size([DRAWS]))
+    return sample_by_rejection(solve_fisher(*urn.tensors), torch.Size([DRAWS]))
 
 
 def by_table(urn):
     """Down the tree, with the cdf of every split tabulated."""
-    return sample_by_tree(cumulants(*urn.tensors), torch.Size([DRAWS]), max(urn.sizes), urn.total)
+    return sample_by_tree(solve_fisher(*urn.tensors), torch.Size([DRAWS]), urn.bounds)
 
 
 def by_row(urn):
     """Down the tree, with one cdf for each draw."""
-    known = cumulants(*urn.tensors).expand(torch.Size([DRAWS]))
-    return sample_by_tree(known, torch.Size(), max(urn.sizes), urn.total)
+    known = solve_fisher(*urn.tensors).expand(torch.Size([DRAWS]))
+    return sample_by_tree(known, torch.Size(), urn.bounds)
 
 
 def by_choice(urn):
@@ -132,7 +132,7 @@ def test_moments_of_more_groups(way):
 def test_a_million_elements_a_group(way):
     urn = Urn([0.2, -1.5, 1.0, 0.0, 3.0], [10**6] * 5, 1_700_000)
     if way == "rejection":
-        draws = sample_by_rejection(cumulants(*urn.tensors), torch.Size([500]))
+        draws = sample_by_rejection(solve_fisher(*urn.tensors), torch.Size([500]))
     else:
         draws = sample(*urn.tensors, torch.Size([500]))
     assert_possible(draws, urn)
@@ -143,7 +143,7 @@ def test_a_million_elements_a_group(way):
 
 def test_a_million_elements_a_group_down_the_tree():
     urn = Urn([0.2, -1.5, 1.0, 0.0, 3.0], [10**6] * 5, 1_700_000)
-    draws = sample_by_tree(cumulants(*urn.tensors), torch.Size([4]), 10**6, urn.total)
+    draws = sample_by_tree(solve_fisher(*urn.tensors), torch.Size([4]), urn.bounds)
     assert_possible(draws, urn)
     assert ((draws - mean(*urn.tensors)) / variance(*urn.tensors).sqrt()).abs().max() < 5
 
@@ -168,9 +168,10 @@ def test_batches():
 def test_a_batch_in_each_way_down_the_tree():
     thetas = torch.tensor([[0.5, -1.0, 2.0, 0.0, 1.0], [-2.0, 1.0, 0.0, 0.5, 0.1]])
     sizes, total = torch.tensor([3.0, 2.0, 4.0, 3.0, 1.0]), torch.tensor(5.0)
-    known = cumulants(thetas, sizes, total)
-    rows = sample_by_tree(known.expand(torch.Size([5000, 2])), torch.Size(), 4, 5)
-    table = sample_by_tree(known, torch.Size([5000]), 4, 5)
+    known = solve_fisher(thetas, sizes, total)
+    bounds = Bounds(sizes, total)
+    rows = sample_by_tree(known.expand(torch.Size([5000, 2])), torch.Size(), bounds)
+    table = sample_by_tree(known, torch.Size([5000]), bounds)
     for draws in (rows, table):
         for i in range(2):
             counts, probs = Urn(thetas[i].tolist(), [3, 2, 4, 3, 1], 5).pmf()
@@ -197,7 +198,7 @@ def test_plateaus():
 
 def test_nan_log_weights_end_in_nan():
     theta = torch.tensor([0.3, math.nan])
-    known = cumulants(theta, torch.tensor([4.0, 5.0]), torch.tensor(3.0))
+    known = solve_fisher(theta, torch.tensor([4.0, 5.0]), torch.tensor(3.0))
     assert sample_by_rejection(known, torch.Size([2])).isnan().any()
 
 

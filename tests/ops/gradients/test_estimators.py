@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from pyro_hypergeo import FisherHypergeometric, ops
-from pyro_hypergeo.ops.fisher.moments import covariance64
-from pyro_hypergeo.ops.fisher.state import cumulants, saddle_point
+from pyro_hypergeo.ops.fisher.moments import covariance_given
+from pyro_hypergeo.ops.fisher.state import saddle_point, solve_fisher
 from tests.gradients import URNS, Error, Urn, error, functions
 
 SMALL, MEDIUM, LARGE = URNS
@@ -175,8 +175,8 @@ def test_conjugate_gradients_invert_the_covariance():
         log_weights = 2 * torch.randn(100, groups)
         sizes = torch.randint(0, size + 1, (100, groups)).double()
         sizes[:, 0] = 1 + size
-        known = cumulants(log_weights, sizes, (sizes.sum(-1) * torch.rand(100)).round())
-        covariance = covariance64(known)
+        known = solve_fisher(log_weights, sizes, (sizes.sum(-1) * torch.rand(100)).round())
+        covariance = covariance_given(known)
         image = covariance @ torch.randn(100, groups, 1)
         tilted, b = saddle_point(known)
         back = covariance @ module._inverse_product(image, tilted.variance, b)

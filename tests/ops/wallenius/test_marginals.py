@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from pyro_hypergeo import WalleniusHypergeometric
+from pyro_hypergeo import WalleniusHypergeometric, ops
 from pyro_hypergeo.ops.urn import make_urn
 from pyro_hypergeo.ops.wallenius.marginals import wallenius_log_marginal_given
 
@@ -46,8 +46,16 @@ URNS = [
 def test_against_enumeration(sizes: list[int], total: int, weights: list[float]) -> None:
     urn = WalleniusHypergeometric(total, sizes, weights)
     for group in range(len(sizes)):
-        found = wallenius_log_marginal_given(urn._urn, group, sizes[group])
+        found = wallenius_log_marginal_given(urn.state.urn, group, sizes[group])
         torch.testing.assert_close(found, enumerated(urn, group), rtol=1e-10, atol=1e-10)
+        args = urn.theta, urn.group_sizes, urn.total_count
+        assert (ops.wallenius_log_marginal(*args, group) == found).all()
+        assert (ops.wallenius_log_marginal(*args, group - len(sizes)) == found).all()
+        every = ops.wallenius_log_marginals(*args)
+        assert every.shape == (len(sizes), max(sizes) + 1)
+        assert (every[group, : sizes[group] + 1] == found).all()
+        assert (every[group, sizes[group] + 1 :] == -torch.inf).all()
+        torch.testing.assert_close(urn.marginals().probs, every.exp())
 
 
 @given(
@@ -62,7 +70,7 @@ def test_any_urn(sizes: list[int], log_weights: list[float], share: float) -> No
     total = round(share * sum(sizes))
     urn = WalleniusHypergeometric(total, sizes, log_weights=log_weights)
     group = total % 3
-    found = wallenius_log_marginal_given(urn._urn, group, sizes[group])
+    found = wallenius_log_marginal_given(urn.state.urn, group, sizes[group])
     torch.testing.assert_close(found, enumerated(urn, group), rtol=1e-9, atol=1e-9)
 
 
@@ -75,7 +83,7 @@ def test_batch_and_large_urns() -> None:
     torch.testing.assert_close(marginal.variance, urn.variance[:, -1])
     large = WalleniusHypergeometric(500, [100] * 10, torch.arange(1.0, 11.0))
     marginal = large.marginal(2)
-    raw = wallenius_log_marginal_given(large._urn, 2, 100)
+    raw = wallenius_log_marginal_given(large.state.urn, 2, 100)
     assert raw.exp().sum().item() == pytest.approx(1, abs=1e-12)
     assert marginal.mean.item() == pytest.approx(large.mean[2].item(), rel=1e-11)
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import math
+from functools import partial
 
 import hypothesis
 import pytest
@@ -16,8 +17,9 @@ from pyro_hypergeo.ops import (
     wallenius_mean,
     wallenius_mode,
 )
+from pyro_hypergeo.ops.mode_by_exchange import climb
 from pyro_hypergeo.ops.urn import make_urn
-from pyro_hypergeo.ops.wallenius.modes import climb
+from pyro_hypergeo.ops.wallenius.density import wallenius_log_prob_given
 from pyro_hypergeo.ops.wallenius.snapshots import snapshots
 from tests.ops.fixture import PLAIN, WIDE, Urn, urns
 from tests.ops.wallenius.test_density import exact_law
@@ -154,7 +156,8 @@ def test_equal_weights():
 def test_the_mode_is_reached_from_everywhere(urn):
     counts = enumerate_counts(urn.sizes, urn.total).double()
     log_probs = wallenius_log_prob(counts, *urn.tensors)
-    reached = climb(counts[::7], make_urn(*urn.tensors))
+    posed = make_urn(*urn.tensors)
+    reached = climb(counts[::7], posed, partial(wallenius_log_prob_given, posed))
     assert (reached == counts[log_probs.argmax()]).all()
 
 

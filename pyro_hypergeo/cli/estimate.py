@@ -1,12 +1,14 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The maximum-likelihood estimate, as far as it is finite."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from ..infer import NoFiniteEstimateError, fit_weights
-from ..infer.laws import urns_of
+from .model import urns_of
 from .table import Table
 
 
@@ -84,5 +86,4 @@ def _one_sided(table: Table, group: int) -> str:
 
 def _equal(table: Table, law: str) -> float:
     theta = table.sizes.new_zeros(len(table.groups))
-    urns = urns_of(law, theta, table.sizes, table.counts)
-    return urns.log_prob(table.counts).sum().item()
+    return urns_of(table, theta, law).log_prob(table.counts).sum().item()

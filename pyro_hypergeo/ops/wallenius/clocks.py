@@ -33,7 +33,7 @@ class Race(NamedTuple):
     log_rest: Tensor  # (...): log D, the total weight of those not drawn
 
 
-class Nodes(NamedTuple):
+class TimeNodes(NamedTuple):
     """Where the integral over v = log u is evaluated, and the logarithms of the rule's weights."""
 
     peak: Tensor  # (...): log u at the integrand's maximum, nearly
@@ -41,7 +41,7 @@ class Nodes(NamedTuple):
     log_length: Tensor  # (..., J)
 
 
-def race_nodes(race: Race) -> Nodes:
+def race_nodes(race: Race) -> TimeNodes:
     """Gauss-Legendre nodes on both sides of the peak, to where the integrand has vanished.
 
     The integrand over v = log u is log-concave: D u exp(-D u) rises as e^v and falls as
@@ -78,14 +78,14 @@ def race_nodes(race: Race) -> Nodes:
     return gauss_nodes(peak, torch.exp(z))
 
 
-def gauss_nodes(peak: Tensor, lengths: Tensor) -> Nodes:
+def gauss_nodes(peak: Tensor, lengths: Tensor) -> TimeNodes:
     """The rule for integrals from peak - lengths[..., 0] to peak + lengths[..., 1]."""
     length = lengths.unsqueeze(-1)
     position, weight = (torch.as_tensor(a).to(peak) for a in _HALF)
     sign = torch.tensor([[-1.0], [1.0]], dtype=peak.dtype, device=peak.device)
     offset = sign * length * (0.5 + 0.5 * position)
     log_length = torch.log(length * (0.5 * weight))
-    return Nodes(peak, offset.flatten(-2), log_length.flatten(-2))
+    return TimeNodes(peak, offset.flatten(-2), log_length.flatten(-2))
 
 
 def race_fall(race: Race, peak: Tensor, offset: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""From what a user gives to tensors that share a batch shape, with every value checked."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -8,6 +10,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
+
+from ..ops.errors import check, first_of, shown
 
 Numbers: TypeAlias = "int | float | Sequence[Any] | Tensor"
 
@@ -36,11 +40,11 @@ def urn_parameters(
     name = "weights" if log_weights is None else "log_weights"
     tensors = [x for x in (weights, log_weights, group_sizes, total_count) if torch.is_tensor(x)]
     device = tensors[0].device if tensors else None
-    values = _as_tensor(weights if log_weights is None else log_weights, device)
+    values = as_tensor(weights if log_weights is None else log_weights, device)
     if not values.is_floating_point():
         values = values.to(torch.get_default_dtype())
-    sizes = _as_tensor(group_sizes, device)
-    total = _as_tensor(total_count, device)
+    sizes = as_tensor(group_sizes, device)
+    total = as_tensor(total_count, device)
     for label, tensor in (("group_sizes", sizes), (name, values)):
         if tensor.dim() < 1:
             raise ValueError(
@@ -63,7 +67,8 @@ def urn_parameters(
     )
 
 
-def _as_tensor(value: Any, device: torch.device | None) -> Tensor:
+def as_tensor(value: Any, device: torch.device | None = None) -> Tensor:
+    """A tensor of what is given."""
     # Tensors pass untouched: torch.jit.trace warns of constants even where nothing is converted.
     return value if torch.is_tensor(value) else torch.as_tensor(value, device=device)
 
@@ -81,7 +86,7 @@ def positive_temperature(
             f"{tuple(batch_shape)}, but got shape {tuple(tensor.shape)}."
         ) from None
     if validate:
-        _check("temperature", tensor, (tensor > 0) & (tensor < torch.inf), "finite and above 0")
+        check("temperature", tensor, (tensor > 0) & (tensor < torch.inf), "finite and above 0")
     return tensor
 
 
@@ -104,22 +109,22 @@ def check_urn(parameters: Parameters) -> None:
     _check_counts("group_sizes", sizes, weights.dtype)
     _check_counts("total_count", total, weights.dtype)
     if name == "weights":
-        _check(name, weights, (weights >= 0) & (weights < torch.inf), "finite and not negative")
+        check(name, weights, (weights >= 0) & (weights < torch.inf), "finite and not negative")
         present = weights > 0
     else:
-        _check(name, weights, weights < torch.inf, "real or -inf, the logarithm of a zero weight")
+        check(name, weights, weights < torch.inf, "real or -inf, the logarithm of a zero weight")
         present = weights != -torch.inf
     zero = "0" if name == "weights" else "-inf"
-    _check(name, weights, present.any(-1), f"not all {zero}", event_dim=1)
+    check(name, weights, present.any(-1), f"not all {zero}", event_dim=1)
     available = torch.where(present, sizes, torch.zeros_like(sizes)).sum(-1)
     fits = total <= available
     if not fits.all():
-        first = _first(~fits)
+        first = first_of(~fits)
         among = "" if present.all() else " whose weight is not 0"
         raise ValueError(
             f"Expected `total_count` of shape {tuple(total.shape)} to be at most the sum of the "
-            f"`group_sizes`{among}, but found a total of {_show(total[first])} from "
-            f"{_show(available[first])} elements in groups of sizes {sizes[first].tolist()}."
+            f"`group_sizes`{among}, but found a total of {shown(total[first])} from "
+            f"{shown(available[first])} elements in groups of sizes {sizes[first].tolist()}."
         )
 
 
@@ -133,39 +138,20 @@ def mean_parameters(
     if total_count is None:
         total = summed.round()
     slack = 8 * torch.finfo(means.dtype).eps * summed.clamp(min=1)
-    _check("mean", means, (summed - total).abs() <= slack, f"of sum {_show(total)}", event_dim=1)
+    check("mean", means, (summed - total).abs() <= slack, f"of sum {shown(total)}", event_dim=1)
     # Where all that can be drawn is drawn, any weights do.
     certain = torch.where(means > 0, sizes, torch.zeros_like(sizes)).sum(-1) <= total
     inside = (means >= 0) & ((means < sizes) | (certain.unsqueeze(-1) & (means <= sizes)))
-    _check("mean", means, inside, f"0, or between 0 and the `group_sizes` {_show(sizes)}")
+    check("mean", means, inside, f"0, or between 0 and the `group_sizes` {shown(sizes)}")
     return means, sizes, total.to(sizes.dtype)
 
 
 def _check_counts(name: str, value: Tensor, dtype: torch.dtype) -> None:
-    _check(name, value, (value >= 0) & (value % 1 == 0), "integers that are not negative")
+    check(name, value, (value >= 0) & (value % 1 == 0), "integers that are not negative")
     exact = 2 / torch.finfo(dtype).eps
-    _check(
+    check(
         name, value, value <= exact, f"at most {exact:.0f}, up to which {dtype} holds all integers"
     )
-
-
-def _check(name: str, value: Tensor, ok: Tensor, allowed: str, event_dim: int = 0) -> None:
-    if not ok.all():
-        first = _first(~ok)
-        where = f" at index {tuple(first)}" if first else ""
-        raise ValueError(
-            f"Expected `{name}` of shape {tuple(value.shape)} to be {allowed}, "
-            f"but found {_show(value[first])}{where}."
-        )
-
-
-def _first(mask: Tensor) -> tuple[int, ...]:
-    return tuple(mask.nonzero()[0].tolist())
-
-
-def _show(value: Tensor) -> object:
-    shown = value.tolist()
-    return int(shown) if isinstance(shown, float) and shown.is_integer() else shown
 
 
 def known_estimator(estimator: str, known: tuple[str, ...]) -> str:

@@ -1,9 +1,12 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The posterior of latent counts inside of a guide's run of the model."""
+
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,7 +16,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ..distributions import FisherHypergeometricStraightThrough
-from ..distributions._urn_law import UrnLaw
+from ..distributions.urn_law import UrnLaw
 
 
 def counts_of(fn: Any) -> Any:
@@ -54,12 +57,12 @@ class CountsMessenger(Messenger):
         self.log_weights = log_weights
         self.options: dict[str, Any] = {"estimator": estimator, "temperature": temperature}
         self.drawn: dict[str, Tensor] = {}
-        self.reading = False
+        self._reads = False
 
     def hides(self, msg: Any) -> bool:
         """Whether the guide's trace is not to see this site."""
         if msg["type"] == "param":
-            return not self.reading
+            return not self._reads
         return msg["type"] != "sample" or msg["name"] not in self.log_weights
 
     def _pyro_sample(self, msg: Any) -> None:
@@ -77,11 +80,19 @@ class CountsMessenger(Messenger):
         if msg["name"] in self.log_weights and not msg["is_observed"]:
             self.drawn[msg["name"]] = msg["value"]
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """While it lasts, the guide's trace sees parameters."""
+        self._reads = True
+        try:
+            yield
+        finally:
+            self._reads = False
+
     def _posterior(self, name: str, prior: Any) -> Any:
         urn = counts_of(prior)
-        self.reading = True
-        log_weights = self.log_weights[name]()
-        self.reading = False
+        with self._reading():
+            log_weights = self.log_weights[name]()
         shape = urn.batch_shape + urn.event_shape
         try:
             fits = torch.broadcast_shapes(log_weights.shape, shape)[-len(shape) :] == shape
@@ -93,7 +104,7 @@ class CountsMessenger(Messenger):
                 f"and its groups, but got {tuple(log_weights.shape)}."
             )
         log_weights = log_weights - log_weights.mean(-1, keepdim=True)
-        # What the model cannot draw the posterior is not to draw either.
+        # A group with weight 0 in the model gets weight 0 in the posterior.
         log_weights = torch.where(urn.log_weights == -torch.inf, -torch.inf, log_weights)
         posterior: Any = FisherHypergeometricStraightThrough(
             urn.total_count,

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The face of every law of counts that are drawn from an urn without replacement."""
+
 from __future__ import annotations
 
 from typing import Any, ClassVar, TypeVar
@@ -12,21 +14,30 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 from torch.distributions.utils import lazy_property
 
-from .. import ops
+from ..ops.law import Law
+from ..ops.support import listed_counts, support_size
 from ..ops.tracing import largest
-from ._parameters import Numbers, check_urn, mean_parameters, static_sizes, urn_parameters
+from ..ops.urn import Bounds, log_of_weights
 from .constraints import hypergeometric_counts
 from .group_count import GroupCount
+from .parameters import Numbers, check_urn, mean_parameters, static_sizes, urn_parameters
 
-_Law = TypeVar("_Law", bound="UrnLaw")
+_UrnLaw = TypeVar("_UrnLaw", bound="UrnLaw")
 
 
 class UrnLaw(TorchDistribution):
-    """What laws of counts drawn from an urn without replacement share: all but the probabilities.
+    """Counts of groups, drawn from an urn without replacement.
 
-    A subclass names in `_derived` what it computes once: tensors whose shape begins with the batch
-    shape, or objects with an ``expand`` of their own.
+    A subclass names its :attr:`law`, and has all methods of this class. A law with parameters of
+    its own is an instance: the subclass takes the parameters in its ``__init__``, sets
+    ``self.law``, and calls this ``__init__``. Attributes of a subclass are carried over by
+    :meth:`expand` unchanged; one of the batch shape needs an ``expand`` of the subclass.
+
+    The arguments are those of :class:`~pyro_hypergeo.FisherHypergeometric`.
     """
+
+    #: The mathematics of the distribution, see :class:`pyro_hypergeo.ops.Law`.
+    law: Law
 
     arg_constraints = {
         "total_count": constraints.nonnegative_integer,
@@ -39,8 +50,8 @@ class UrnLaw(TorchDistribution):
     #: :meth:`enumerate_support` refuses to list more count vectors than this.
     max_enumeration = 100_000
 
-    _derived: ClassVar[tuple[str, ...]] = ()
-    _without_enumeration: ClassVar[str] = "`log_prob` and `mean` need no enumeration."
+    #: What to use where there are more, for the error.
+    without_enumeration: ClassVar[str] = "`log_prob` and `mean` need no enumeration."
 
     def __init__(
         self,
@@ -58,11 +69,16 @@ class UrnLaw(TorchDistribution):
             check_urn(urn)
         self.total_count = urn.total_count
         self.group_sizes = urn.group_sizes
-        setattr(self, urn.name, urn.weights)
-        self._given = urn.name
-        table_sizes = static_sizes(group_sizes, total_count)
-        if table_sizes is not None:
-            self._table_sizes = table_sizes
+        if urn.name == "weights":
+            self.weights = urn.weights
+        else:
+            self.log_weights = urn.weights
+        #: "weights" or "log_weights": which of them was given.
+        self.parameter_name = urn.name
+        #: Sizes of tables as Python numbers.
+        self.bounds = Bounds(
+            urn.group_sizes, urn.total_count, static_sizes(group_sizes, total_count)
+        )
         # The values were checked above, with the whole urn in view.
         super().__init__(urn.batch_shape, urn.group_sizes.shape[-1:], validate_args=False)
         self._validate_args = validate_args
@@ -80,24 +96,28 @@ class UrnLaw(TorchDistribution):
     @lazy_property
     def log_weights(self) -> Tensor:
         """Logarithms of the weights, of shape ``batch_shape + (G,)``."""
-        return _log(self.weights)
+        return log_of_weights(self.weights)
 
     @property
-    def _parameter(self) -> Tensor:
-        return self.__dict__[self._given]
+    def parameter(self) -> Tensor:
+        """The weights or the log-weights, whichever was given."""
+        return self.__dict__[self.parameter_name]
 
     @property
-    def _theta(self) -> Tensor:
+    def theta(self) -> Tensor:
+        """The log-weights in float64."""
         # Not from the other property, which is rounded to the parameters' dtype.
-        parameter = self._parameter.double()
-        return parameter if self._given == "log_weights" else _log(parameter)
+        parameter = self.parameter.double()
+        return parameter if self.parameter_name == "log_weights" else log_of_weights(parameter)
 
     @lazy_property
-    def _table_sizes(self) -> tuple[int, int]:
-        return largest(self.group_sizes), largest(self.total_count)
+    def state(self) -> Any:
+        """What the law works out once for these parameters, in float64."""
+        return self.law.solve(self.theta, self.group_sizes, self.total_count)
 
-    def _out(self, value: Tensor) -> Tensor:
-        return value.to(self._parameter.dtype)
+    def to_dtype(self, value: Tensor) -> Tensor:
+        """A result in the dtype of the weights."""
+        return value.to(self.parameter.dtype)
 
     @staticmethod
     def infer_shapes(  # type: ignore[override]
@@ -112,35 +132,25 @@ class UrnLaw(TorchDistribution):
         return Size(shape[:-1]), Size(shape[-1:])
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same law with a larger batch shape; what was computed already is carried over."""
-        new = self._get_checked_instance(UrnLaw, _instance)
+        """The same law with a larger batch shape; nothing is computed again."""
+        new: Any = type(self).__new__(type(self)) if _instance is None else _instance
+        new.__dict__.update(self.__dict__)
         batch_shape = Size(batch_shape)
         shape = batch_shape + self.event_shape
         new.total_count = self.total_count.expand(batch_shape)
         new.group_sizes = self.group_sizes.expand(shape)
-        new._given = self._given
         for name in ("weights", "log_weights"):
             if name in self.__dict__:
                 new.__dict__[name] = self.__dict__[name].expand(shape)
-        for name in self._derived:
-            if name in self.__dict__:
-                new.__dict__[name] = self._expand_derived(self.__dict__[name], batch_shape)
-        if "_table_sizes" in self.__dict__:
-            new.__dict__["_table_sizes"] = self._table_sizes
-        if "max_enumeration" in self.__dict__:
-            new.max_enumeration = self.max_enumeration
+        if "state" in self.__dict__:
+            new.__dict__["state"] = self.state.expand(batch_shape)
         super(UrnLaw, new).__init__(batch_shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new
 
-    def _expand_derived(self, value: Any, batch_shape: Size) -> Any:
-        if torch.is_tensor(value):
-            return value.expand(batch_shape + value.shape[len(self.batch_shape) :])
-        return value.expand(batch_shape)
-
     def __getstate__(self) -> dict[str, Any]:
         # What is derived may be part of an autograd graph, which can be neither copied nor stored.
-        derived = {*self._derived, "weights", "log_weights"} - {self._given}
+        derived = {"state", "weights", "log_weights"} - {self.parameter_name}
         return {key: value for key, value in self.__dict__.items() if key not in derived}
 
     @property
@@ -148,25 +158,69 @@ class UrnLaw(TorchDistribution):
         """The smallest count of each group in the support, of shape ``batch_shape + (G,)``."""
         drawable = self._drawable
         others = drawable.sum(-1, keepdim=True) - drawable
-        return (self.total_count.unsqueeze(-1) - others).clamp(min=0).to(self._parameter.dtype)
+        return self.to_dtype((self.total_count.unsqueeze(-1) - others).clamp(min=0))
 
     @property
     def max_counts(self) -> Tensor:
         """The largest count of each group in the support, of shape ``batch_shape + (G,)``."""
         total = self.total_count.unsqueeze(-1)
-        return torch.minimum(self._drawable, total).to(self._parameter.dtype)
+        return self.to_dtype(torch.minimum(self._drawable, total))
 
     @property
     def _drawable(self) -> Tensor:
-        return torch.where(self._theta == -torch.inf, 0, self.group_sizes)
+        return torch.where(self.theta == -torch.inf, 0, self.group_sizes)
+
+    def sample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008
+        """Exact draws, of shape ``sample_shape + batch_shape + (G,)``."""
+        with torch.no_grad():
+            return self.to_dtype(self.law.sample(self.state, Size(sample_shape), self.bounds))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-probability of the counts, of shape ``sample_shape + batch_shape``.
+
+        Differentiable in the weights. The formula extends to real counts, and is differentiable in
+        them as well. Without validation it is ``-inf`` outside of the support.
+        """
+        if self._validate_args:
+            self._validate_sample(value)
+        return self.to_dtype(self.law.log_prob(self.state, value))
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean counts, of shape ``batch_shape + (G,)``."""
+        return self.to_dtype(self.law.mean(self.state))
+
+    @property
+    def variance(self) -> Tensor:
+        """Variances of the counts, of shape ``batch_shape + (G,)``."""
+        return self.to_dtype(self.law.variance(self.state))
+
+    @property
+    def covariance_matrix(self) -> Tensor:
+        """Covariance matrix of the counts, of shape ``batch_shape + (G, G)``."""
+        return self.to_dtype(self.law.covariance(self.state))
+
+    @property
+    def mode(self) -> Tensor:
+        """A most probable count vector, of shape ``batch_shape + (G,)``."""
+        return self.to_dtype(self.law.mode(self.state))
+
+    def entropy(self) -> Tensor:
+        """Entropy in nats, of the batch shape.
+
+        :raises NotImplementedError: if the law has to sum over a support that has more than
+            ``max_enumeration`` count vectors, or that differs within the batch.
+        """
+        return self.to_dtype(self.law.entropy(self.state, self.bounds, self.max_enumeration))
 
     def marginal(self, group: int) -> GroupCount:
         """The law of the count of one group, over 0, ..., its largest size in the batch.
 
-        Exact in the tails. Cost: O(G m_group).
+        Exact in the tails.
 
         :param int group: index of the group; negative ones count from the end.
         :return: a :class:`~pyro_hypergeo.distributions.GroupCount`, with ``cdf``, ``sf``, ``icdf``.
+        :raises ValueError: if there is no such group.
         """
         groups = self.event_shape[0]
         if not -groups <= group < groups:
@@ -175,21 +229,28 @@ class UrnLaw(TorchDistribution):
                 f"but got {group}."
             )
         max_size = largest(self.group_sizes[..., group])
-        logits = self._out(self._log_marginal(group % groups, max_size))
+        logits = self.to_dtype(self.law.log_marginal(self.state, group % groups, max_size))
         return GroupCount(logits=logits, validate_args=self._validate_args)
 
-    def _log_marginal(self, group: int, max_size: int) -> Tensor:
-        raise NotImplementedError
+    def marginals(self) -> GroupCount:
+        """The laws of the counts of all groups, over 0, ..., the largest size.
+
+        :return: a :class:`~pyro_hypergeo.distributions.GroupCount` of the batch shape
+            ``batch_shape + (G,)``.
+        """
+        logits = self.to_dtype(self.law.log_marginals(self.state, self.bounds))
+        return GroupCount(logits=logits, validate_args=False)
 
     @classmethod
     def from_mean(
-        cls: type[_Law],
+        cls: type[_UrnLaw],
         mean: Numbers,
         group_sizes: Numbers,
         total_count: Numbers | None = None,
         *,
         validate_args: bool | None = None,
-    ) -> _Law:
+        **options: Any,
+    ) -> _UrnLaw:
         """The distribution whose mean counts are the given ones; ``weights`` tells its weights.
 
         Cost: O(G^3).
@@ -202,24 +263,24 @@ class UrnLaw(TorchDistribution):
             >>> urn.mean
             tensor([1.0000, 1.0000, 2.0000])
 
-        :param mean: mean counts, of shape ``batch_shape + (G,)``; each 0 or strictly between 0 and
-            the group's size, unless every group of mean above 0 is drawn wholly.
+        :param mean: mean counts, of shape ``batch_shape + (G,)``. Each is 0, or strictly between 0
+            and the group's size. The group's size itself is allowed if every group of mean above 0
+            is drawn completely.
         :param group_sizes: sizes of the groups, of shape ``batch_shape + (G,)``.
         :param total_count: what the means sum to; found by summing if not given.
+        :param options: other arguments of the class.
         :raises ValueError: if no weights have these means.
         """
         means, sizes, total = mean_parameters(mean, group_sizes, total_count)
-        log_weights = cls._log_weights_from_mean(means, sizes, total)
-        return cls(total, sizes, log_weights=log_weights, validate_args=validate_args)
-
-    @staticmethod
-    def _log_weights_from_mean(mean: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
-        raise NotImplementedError
+        equal = torch.zeros_like(means)
+        law = cls(total, sizes, log_weights=equal, validate_args=False, **options).law
+        log_weights = law.log_weights_from_mean(means, sizes, total)
+        return cls(total, sizes, log_weights=log_weights, validate_args=validate_args, **options)
 
     @property
     def support_size(self) -> int:
         """Number of count vectors in the support. Cost: O(G n) additions."""
-        return ops.support_size(*self._one_urn())
+        return support_size(*self.bounds.one_urn())
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """All count vectors, of shape ``(support_size,) + batch_shape + (G,)``.
@@ -228,33 +289,11 @@ class UrnLaw(TorchDistribution):
         :raises ValueError: if there are more than ``max_enumeration`` of them.
         :raises NotImplementedError: if totals or sizes differ within the batch.
         """
-        return self._list_support(expand)
-
-    def _list_support(self, expand: bool) -> Tensor:
-        sizes, total = self._one_urn()
-        if ops.support_exceeds(sizes, total, self.max_enumeration):
-            raise ValueError(
-                f"The support of {total} elements drawn from groups of sizes {sizes} has "
-                f"{ops.support_size(sizes, total)} count vectors, more than max_enumeration = "
-                f"{self.max_enumeration}. {self._without_enumeration}"
-            )
-        counts = ops.enumerate_counts(sizes, total).to(self._parameter)
+        sizes, total = self.bounds.one_urn()
+        counts = listed_counts(
+            sizes, total, self.max_enumeration, otherwise=self.without_enumeration
+        ).to(self.parameter)
         counts = counts.reshape((-1,) + (1,) * len(self.batch_shape) + self.event_shape)
         if expand:
             counts = counts.expand((-1,) + self.batch_shape + self.event_shape)
         return counts
-
-    def _one_urn(self) -> tuple[list[int], int]:
-        totals = self.total_count.reshape(-1)
-        sizes = self.group_sizes.reshape(-1, self.event_shape[0])
-        if not ((totals == totals[0]).all() and (sizes == sizes[0]).all()):
-            raise NotImplementedError(
-                "Inhomogeneous total count or group sizes not supported by `enumerate_support`."
-            )
-        return [int(size) for size in sizes[0].tolist()], int(totals[0])
-
-
-def _log(weights: Tensor) -> Tensor:
-    # A weight of 0 is a log-weight of -inf without a gradient, where autograd's would be NaN.
-    zero = weights == 0
-    return torch.where(zero, -torch.inf, torch.log(torch.where(zero, 1.0, weights)))

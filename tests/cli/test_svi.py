@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_hypergeo import FisherHypergeometric, datasets
 from pyro_hypergeo.cli.model import laplace
-from pyro_hypergeo.cli.posterior import infer_posterior
+from pyro_hypergeo.cli.svi import infer_posterior
 from pyro_hypergeo.cli.table import Table, read_table
 from pyro_hypergeo.ops.zero_sum import zero_sum_vector
 

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The posterior by stochastic variational inference."""
+
 from __future__ import annotations
 
 import math
@@ -17,18 +19,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..ops.zero_sum import zero_sum_vector
-from .model import laplace, one_thread, weigh
+from .model import laplace, one_thread, weights_model
 from .table import Table
 
 _WINDOW, _TOLERANCE = 100, 0.02
 # A step on a large table takes fewer particles, for a memory and time that stay bounded.
 _MIN_PARTICLES, _MAX_PARTICLES, _MAX_CELLS = 8, 32, 50_000
 _LEARNING_RATE, _FINAL_LEARNING_RATE = 0.015, 0.003
-# The 95 % point of the standard normal law.
-_Z95 = 1.6448536269514722
+_NORMAL_Q95 = 1.6448536269514722
 
 
-class Posterior(NamedTuple):
+class NormalPosterior(NamedTuple):
     """The Gaussian posterior of the log-weights: location + factor @ standard normal."""
 
     location: Tensor  # (G,), sums to 0
@@ -54,7 +55,7 @@ class Posterior(NamedTuple):
     def interval(self, reference: int) -> tuple[Tensor, Tensor]:
         """5 % and 95 % points of every log-weight less the reference's, exactly."""
         median, sd = self.relative_to(reference)
-        return median - _Z95 * sd, median + _Z95 * sd
+        return median - _NORMAL_Q95 * sd, median + _NORMAL_Q95 * sd
 
     def draws(self, samples: int, seed: int) -> Tensor:
         """Independent draws of the log-weights, of shape (1, samples, G)."""
@@ -91,7 +92,7 @@ def infer_posterior(
     max_steps: int,
     seed: int,
     law: str = "fisher",
-) -> Posterior:
+) -> NormalPosterior:
     """Learns the posterior of the log-weights by stochastic variational inference.
 
     It stops when it has settled: from one window of steps to the next, no reported median has
@@ -100,7 +101,7 @@ def infer_posterior(
     """
 
     def model() -> None:
-        weigh(table, prior_scale, law)
+        weights_model(table, prior_scale, law)
 
     scope, generator = pyro.get_param_store().scope(), torch.random.fork_rng(devices=[])
     with scope, generator, one_thread():
@@ -152,7 +153,7 @@ class _WhitenedNormal(AutoMultivariateNormal):
         )
 
 
-def _run(svi: SVI, guide: _WhitenedNormal, reference: int, max_steps: int) -> Posterior:
+def _run(svi: SVI, guide: _WhitenedNormal, reference: int, max_steps: int) -> NormalPosterior:
     trail = _Trail(reference)
     with tqdm(total=max_steps, desc="SVI", unit="step") as bar:
         for step in range(1, max_steps + 1):
@@ -192,11 +193,11 @@ class _Trail:
         moved = torch.maximum((median - old_median).abs(), (sd - old_sd).abs()) / scale
         return bool(moved.max() < _TOLERANCE)
 
-    def average(self, settled: bool) -> Posterior:
+    def average(self, settled: bool) -> NormalPosterior:
         steps = len(self._states)
         window = 2 * _WINDOW if settled else min(_WINDOW, (steps + 1) // 2)
         location, factor = self._mean(-window, None)
-        return Posterior(location, factor, self.elbo(), steps, settled)
+        return NormalPosterior(location, factor, self.elbo(), steps, settled)
 
     def _mean(self, start: int, stop: int | None) -> tuple[Tensor, Tensor]:
         states = self._states[start:stop]

@@ -1,0 +1,94 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+"""Fisher's law and the central one, as the layers above see them."""
+
+from __future__ import annotations
+
+from torch import Size, Tensor
+
+from ..law import ExponentialFamily, Law
+from ..urn import Bounds
+from .bulk_marginals import entropy_given
+from .density import log_prob_given
+from .marginals import log_marginal_given, log_marginals_given
+from .modes import mode_given
+from .moments import covariance_given, variance_given
+from .sampling import sample_given
+from .state import FisherState, solve_central, solve_fisher
+from .terms import log_tilted_terms
+
+
+class FisherLaw(ExponentialFamily):
+    """Fisher's noncentral hypergeometric law: nearly all is known in closed form."""
+
+    name = "fisher"
+    title = "Fisher's"
+    story = "each element taken or left, the total known afterwards"
+
+    def solve(self, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> FisherState:
+        """One pass over the nodes of the saddle point."""
+        return solve_fisher(log_weights, group_sizes, total_count)
+
+    def log_prob(self, state: FisherState, value: Tensor) -> Tensor:
+        """Tilted binomials compared with their sum."""
+        return log_prob_given(state, value)
+
+    def log_partition(self, state: FisherState) -> Tensor:
+        """Known with the state."""
+        return state.log_partition
+
+    def log_terms(self, state: FisherState, max_size: int) -> Tensor:
+        """Those of tilted binomials."""
+        return log_tilted_terms(state, max_size)
+
+    def mean(self, state: FisherState) -> Tensor:
+        """Known with the state."""
+        return state.mean
+
+    def variance(self, state: FisherState) -> Tensor:
+        """Without the other covariances."""
+        return variance_given(state)
+
+    def covariance(self, state: FisherState) -> Tensor:
+        """From one more pass over the nodes."""
+        return covariance_given(state)
+
+    def sample(self, state: FisherState, sample_shape: Size, bounds: Bounds) -> Tensor:
+        """By rejection, or down a tree of the groups' sums."""
+        return sample_given(state, sample_shape, bounds)
+
+    def log_marginal(self, state: FisherState, group: int, max_size: int) -> Tensor:
+        """A saddle point of the other groups for each count."""
+        return log_marginal_given(state, group, max_size)
+
+    def log_marginals(self, state: FisherState, bounds: Bounds) -> Tensor:
+        """The sums over groups are shared."""
+        return log_marginals_given(state, bounds.size)
+
+    def mode(self, state: FisherState) -> Tensor:
+        """By bisection."""
+        return mode_given(state.urn)
+
+    def entropy(self, state: FisherState, bounds: Bounds, max_enumeration: int) -> Tensor:
+        """From the marginals, without a sum over the support."""
+        return entropy_given(state, bounds)
+
+    def same_family(self, other: Law) -> bool:
+        """The central law is Fisher's with equal weights."""
+        return isinstance(other, FisherLaw)
+
+
+class CentralLaw(FisherLaw):
+    """Equal weights, under which the normaliser and the mean are known too."""
+
+    name = "central"
+    title = "the central"
+    story = "every element with the same probability"
+
+    def solve(self, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> FisherState:
+        """In closed form; the weights are 1 whatever is given."""
+        return solve_central(group_sizes, total_count)
+
+
+FISHER, CENTRAL = FisherLaw(), CentralLaw()

@@ -1,0 +1,46 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+"""The estimators of gradients through counts, by name, and the laws that have them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..fisher.law import FisherLaw
+from ..law import ExponentialFamily, Law
+from .affine import affine_movement, fisher_affine_movement
+from .gumbel import gumbel_movement
+from .implicit import implicit_movement
+from .mean import mean_movement
+from .straight_through import Movement
+
+
+class Estimator(NamedTuple):
+    """One way to move counts with the log-weights."""
+
+    name: str
+    laws: type[Law]  # that have it
+    movement: Movement
+
+
+# Of two estimators of the same name, a law has the later one.
+ESTIMATORS = [
+    Estimator("affine", Law, affine_movement),
+    Estimator("affine", FisherLaw, fisher_affine_movement),
+    Estimator("mean", Law, mean_movement),
+    Estimator("implicit", FisherLaw, implicit_movement),
+    Estimator("gumbel", ExponentialFamily, gumbel_movement),
+]
+
+
+def estimators(law: Law) -> dict[str, Movement]:
+    """The estimators that a law has, by name.
+
+    >>> from pyro_hypergeo import ops
+    >>> list(ops.estimators(ops.FISHER))
+    ['affine', 'mean', 'implicit', 'gumbel']
+    >>> list(ops.estimators(ops.WALLENIUS))
+    ['affine', 'mean']
+    """
+    return {e.name: e.movement for e in ESTIMATORS if isinstance(law, e.laws)}

@@ -1,0 +1,260 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+"""What a law of counts has to tell, and what follows from that for every law.
+
+A law is six functions of an urn, all in float64: ``solve``, ``log_prob``, ``mean``, ``covariance``,
+``sample`` and ``log_marginal``. This module derives the rest: variances, a mode, the entropy,
+weights from means, the derivatives of the log-likelihood. A law that knows a better way overrides
+the method. A law of the form p(x) ~ prod_i c_i(x_i) w_i^x_i tells its terms and its log-partition
+function as well: see :class:`ExponentialFamily`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Size, Tensor
+
+from .mean_inversion import Moments, invert_mean, moments_by_autograd
+from .mode_by_exchange import climb, rounded
+from .support import listed_counts, sum_over
+from .urn import Bounds, Urn
+
+
+class State(Protocol):
+    """What a law works out once for an urn, and then uses for everything."""
+
+    @property
+    def urn(self) -> Urn:
+        """The urn that was solved."""
+        ...
+
+    def expand(self, batch_shape: Size) -> Any:
+        """The same state for a larger batch shape, without computing anything again."""
+        ...
+
+
+class LogLikelihood(NamedTuple):
+    """The log-likelihood of log-weights over all strata, and its derivatives."""
+
+    value: Tensor
+    gradient: Tensor  # (G,)
+    information: Tensor  # (G, G), the second derivative with its sign changed
+
+
+class Law:
+    """A law of the counts of groups that are drawn from an urn without replacement.
+
+    A subclass implements the six functions that raise ``NotImplementedError`` here. A law with
+    parameters of its own is an instance that holds them. All tensors of a state, and all results,
+    are float64 and differentiable in the log-weights, draws excepted. Shapes begin with the batch
+    shape ``(...)`` of the state.
+    """
+
+    #: What ``law=`` takes.
+    name: str
+    #: Whose law it is, to be followed by "law": "Fisher's".
+    title: str
+    #: How a draw comes about, in a few words.
+    story: str
+
+    def solve(self, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Any:
+        """Work out once what all other functions need.
+
+        :param Tensor log_weights: shape ``(..., G)``.
+        :param Tensor group_sizes: shape ``(..., G)``.
+        :param Tensor total_count: shape ``(...)``.
+        :return: a :class:`State`.
+        """
+        raise NotImplementedError
+
+    def log_prob(self, state: Any, value: Tensor) -> Tensor:
+        """Log-probability of counts; ``-inf`` outside of the support.
+
+        :param state: of :meth:`solve`.
+        :param Tensor value: counts, shape ``sample_shape + (..., G)``.
+        :return: shape ``sample_shape + (...)``.
+        """
+        raise NotImplementedError
+
+    def mean(self, state: Any) -> Tensor:
+        """Mean counts, shape ``(..., G)``."""
+        raise NotImplementedError
+
+    def covariance(self, state: Any) -> Tensor:
+        """Covariances of the counts, shape ``(..., G, G)``."""
+        raise NotImplementedError
+
+    def sample(self, state: Any, sample_shape: Size, bounds: Bounds) -> Tensor:
+        """Exact draws, shape ``sample_shape + (..., G)``."""
+        raise NotImplementedError
+
+    def log_marginal(self, state: Any, group: int, max_size: int) -> Tensor:
+        """Log-probabilities of one group's counts 0, ..., max_size: ``(..., max_size + 1)``."""
+        raise NotImplementedError
+
+    def log_marginals(self, state: Any, bounds: Bounds) -> Tensor:
+        """The same of all groups: ``(..., G, bounds.size + 1)``."""
+        groups = state.urn.sizes.shape[-1]
+        return torch.stack([self.log_marginal(state, i, bounds.size) for i in range(groups)], -2)
+
+    def variance(self, state: Any) -> Tensor:
+        """Variances of the counts, shape ``(..., G)``."""
+        return self.covariance(state).diagonal(dim1=-2, dim2=-1)
+
+    def mode(self, state: Any) -> Tensor:
+        """Counts that no exchange of one element makes more probable, shape ``(..., G)``."""
+        with torch.no_grad():
+            urn: Urn = state.urn
+            counts = climb(rounded(self.mean(state), urn), urn, partial(self.log_prob, state))
+            return torch.where(urn.interior.unsqueeze(-1), counts, urn.edge)
+
+    def entropy(self, state: Any, bounds: Bounds, max_enumeration: int) -> Tensor:
+        """Entropy in nats, shape ``(...)``: a sum over the support.
+
+        :raises NotImplementedError: if there are more than ``max_enumeration`` count vectors, or
+            totals or sizes differ within the batch.
+        """
+
+        def summand(counts: Tensor) -> Tensor:
+            log_probs = self.log_prob(state, counts)
+            possible = log_probs > -torch.inf
+            log_probs = torch.where(possible, log_probs, 0.0)
+            return -(possible * log_probs.exp() * log_probs)
+
+        return self._expected("entropy", state, bounds, max_enumeration, summand)
+
+    def kl(self, p: Any, q: Any, gap: Tensor, bounds: Bounds, max_enumeration: int) -> Tensor:
+        """Kullback-Leibler divergence of two states with the same sizes and totals, ``(...)``.
+
+        :param Tensor gap: the log-weights of p less those of q, shape ``(..., G)``.
+        :raises NotImplementedError: as :meth:`entropy`.
+        """
+
+        def summand(counts: Tensor) -> Tensor:
+            of_p, of_q = self.log_prob(p, counts), self.log_prob(q, counts)
+            possible = of_p > -torch.inf
+            gap = torch.where(possible, of_p - of_q, 0.0)
+            return torch.where(possible, of_p, 0.0).exp() * gap
+
+        return self._expected("Kullback-Leibler divergence", p, bounds, max_enumeration, summand)
+
+    def moments(self, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Moments:
+        """The mean, and its slope in the log-weights by one derivative a group."""
+
+        def mean_of(theta: Tensor) -> tuple[Tensor, Tensor]:
+            state = self.solve(theta, group_sizes, total_count)
+            return self.mean(state), state.urn.interior
+
+        return moments_by_autograd(mean_of, log_weights)
+
+    def log_weights_from_mean(self, mean: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
+        """The log-weights under which the mean counts are the given ones, shape ``(..., G)``."""
+        return invert_mean(mean, sizes, total, self.moments)
+
+    def log_likelihood(self, theta: Tensor, group_sizes: Tensor, counts: Tensor) -> LogLikelihood:
+        """The log-likelihood of log-weights ``(G,)`` that all strata ``(S, G)`` share."""
+        with torch.enable_grad():
+            theta = theta.detach().requires_grad_()
+            state = self.solve(theta.expand(group_sizes.shape), group_sizes, counts.sum(-1))
+            value = self.log_prob(state, counts).sum()
+            (gradient,) = torch.autograd.grad(value, theta, create_graph=True)
+            rows = [torch.autograd.grad(g, theta, retain_graph=True)[0] for g in gradient]
+        return LogLikelihood(value.detach(), gradient.detach(), -torch.stack(rows))
+
+    def score_carrier(self, state: Any, counts: Tensor) -> Tensor:
+        """A tensor of the shape of ``log_prob`` with its gradient in the log-weights.
+
+        Its value does not matter.
+        """
+        return self.log_prob(state, counts)
+
+    def same_family(self, other: Law) -> bool:
+        """Whether two states of these laws may be compared by :meth:`kl`."""
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __repr__(self) -> str:
+        own = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({own})"
+
+    def _expected(
+        self, what: str, state: Any, bounds: Bounds, max_enumeration: int, summand: Any
+    ) -> Tensor:
+        try:
+            counts = listed_counts(*bounds.one_urn(), max_enumeration)
+        except (ValueError, NotImplementedError) as error:
+            raise NotImplementedError(
+                f"The {what} of {self.title} law has no closed form and is summed over the "
+                f"support, which cannot be listed: {error}"
+            ) from None
+        total = state.urn.total
+        counts = counts.to(total).reshape(-1, *(1,) * total.dim(), counts.shape[-1])
+        return sum_over(counts, summand)
+
+
+class ExponentialFamily(Law):
+    r"""A law of the form :math:`p(x) = e^{-A(\theta)} \prod_i c_i(x_i) e^{\theta_i x_i}`.
+
+    Beside the functions of a :class:`Law` it tells its log-partition function :math:`A` and its
+    terms. Then the covariance is the slope of the mean; the log-likelihood, the divergence and
+    weights from means follow in closed form; and :func:`~pyro_hypergeo.infer.markov_counts` sums
+    latent counts out.
+    """
+
+    def log_partition(self, state: Any) -> Tensor:
+        r""":math:`A(\theta)`, shape ``(...)``; ``-inf`` where no draw is possible."""
+        raise NotImplementedError
+
+    def log_terms(self, state: Any, max_size: int) -> Tensor:
+        r""":math:`\log c_i(k) + k \theta_i` for k = 0, ..., max_size: ``(..., G, max_size + 1)``.
+
+        ``-inf`` beyond the size of a group. A tilt :math:`k s` common to all groups, and a constant
+        in each group, may be added: neither changes the law.
+        """
+        raise NotImplementedError
+
+    def covariance(self, state: Any) -> Tensor:
+        """The slope of the mean, by one derivative a group."""
+        urn: Urn = state.urn
+        differentiable = urn.log_weights.requires_grad
+        with torch.enable_grad():
+            theta = urn.log_weights
+            theta = theta if differentiable else theta.detach().requires_grad_()
+            mean = self.mean(self.solve(theta, urn.sizes, urn.total))
+            rows = [
+                torch.autograd.grad(m.sum(), theta, retain_graph=True, create_graph=differentiable)
+                for m in mean.unbind(-1)
+            ]
+        slope = torch.stack([row for (row,) in rows], -2)
+        return torch.where(urn.interior[..., None, None], slope, 0.0)
+
+    def kl(self, p: Any, q: Any, gap: Tensor, bounds: Bounds, max_enumeration: int) -> Tensor:
+        """(theta_p - theta_q) . mean_p - A_p + A_q."""
+        mean = self.mean(p)
+        # A group that is never drawn adds nothing. One that only q cannot draw makes the
+        # divergence infinite.
+        gap = torch.where(mean > 0, gap, 0.0)
+        result = (gap * mean).sum(-1) - self.log_partition(p) + self.log_partition(q)
+        return torch.where(q.urn.feasible, result, torch.inf)
+
+    def moments(self, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Moments:
+        """The mean, and the covariance, which is its slope."""
+        state = self.solve(log_weights, group_sizes, total_count)
+        return Moments(self.mean(state), self.covariance(state), state.urn.interior)
+
+    def log_likelihood(self, theta: Tensor, group_sizes: Tensor, counts: Tensor) -> LogLikelihood:
+        """The log-likelihood; its gradient is observed less expected counts."""
+        state = self.solve(theta.expand(group_sizes.shape), group_sizes, counts.sum(-1))
+        return LogLikelihood(
+            self.log_prob(state, counts).sum(),
+            (counts - self.mean(state)).sum(0),
+            self.covariance(state).sum(0),
+        )
+
+    def score_carrier(self, state: Any, counts: Tensor) -> Tensor:
+        """The score is the count less its mean."""
+        away = (counts - self.mean(state)).detach()
+        return (away * state.urn.log_weights).sum(-1)

@@ -1,0 +1,47 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+"""A mode of any law whose log-probability can be evaluated, by exchanges of one element."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .urn import Urn
+
+# A change must gain more than rounding, or equal neighbours would take turns.
+_LEAST_GAIN = 1e-11
+
+
+def rounded(mean: Tensor, urn: Urn) -> Tensor:
+    """The mean, rounded so that the sum stays."""
+    mean = torch.minimum(mean.clamp(min=0), urn.sizes)
+    low = torch.floor(mean + 1e-9)
+    missing = (urn.total - low.sum(-1)).unsqueeze(-1)
+    part = torch.where(low < urn.sizes, mean - low, -torch.inf)
+    rank = part.argsort(-1, descending=True).argsort(-1)
+    return low + (rank < missing)
+
+
+def climb(counts: Tensor, urn: Urn, log_prob: Callable[[Tensor], Tensor]) -> Tensor:
+    """The counts after the best exchange, again and again until none gains."""
+    groups = counts.shape[-1]
+    one = torch.eye(groups, dtype=counts.dtype, device=counts.device)
+    none = torch.zeros_like(one[:1])
+    # No exchange at all comes first.
+    exchanges = torch.cat([none, (one.unsqueeze(1) - one.unsqueeze(0)).flatten(0, 1)])
+    moving = torch.ones(counts.shape[:-1], dtype=torch.bool, device=counts.device)
+    while bool((moving & urn.interior).any()):
+        best, at = torch.full_like(counts[..., 0], -torch.inf), torch.zeros_like(counts)
+        for some in exchanges.split(groups + 1):
+            candidates = counts + some.reshape(len(some), *(1,) * (counts.dim() - 1), groups)
+            value, index = log_prob(candidates).max(0)
+            better = value > best + _LEAST_GAIN
+            at = torch.where(better.unsqueeze(-1), some[index], at)
+            best = torch.where(better, value, best)
+        moving = at.abs().sum(-1) > 0
+        counts = counts + at
+    return counts

@@ -1,0 +1,94 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+"""Wallenius' law, as the layers above see it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Size, Tensor
+
+from ..law import Law, LogLikelihood
+from ..mean_inversion import invert_mean
+from ..urn import Bounds, make_urn
+from .density import wallenius_log_prob_given
+from .marginals import wallenius_log_marginal_given
+from .sampling import wallenius_sample_given
+from .state import WalleniusState
+
+# Each step costs G derivatives. The first guess is nearly right but near empty and full groups.
+_INVERSION_STEPS = 24
+
+
+class WalleniusLaw(Law):
+    """Elements are taken one after the other: integrals over the time of ring n + 1."""
+
+    name = "wallenius"
+    title = "Wallenius'"
+    story = "one element taken after the other"
+
+    def solve(
+        self, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor
+    ) -> WalleniusState:
+        """Only the urn: the moments wait until they are asked for."""
+        return WalleniusState(make_urn(log_weights, group_sizes, total_count))
+
+    def log_prob(self, state: WalleniusState, value: Tensor) -> Tensor:
+        """An integral for each count vector."""
+        return wallenius_log_prob_given(state.urn, value)
+
+    def mean(self, state: WalleniusState) -> Tensor:
+        """A mixture of Fisher's laws over time."""
+        return state.mean
+
+    def covariance(self, state: WalleniusState) -> Tensor:
+        """A mixture of Fisher's laws over time."""
+        return state.covariance
+
+    def sample(self, state: WalleniusState, sample_shape: Size, bounds: Bounds) -> Tensor:
+        """By exponential clocks."""
+        return wallenius_sample_given(state.urn, sample_shape, bounds)
+
+    def log_marginal(self, state: WalleniusState, group: int, max_size: int) -> Tensor:
+        """An integral for each count."""
+        return wallenius_log_marginal_given(state.urn, group, max_size)
+
+    def entropy(self, state: WalleniusState, bounds: Bounds, max_enumeration: int) -> Tensor:
+        """From the marginal if there are two groups; otherwise a sum over the support."""
+        if state.urn.sizes.shape[-1] != 2:
+            return super().entropy(state, bounds, max_enumeration)
+        # One count decides the other: the law has no more to it than its marginal.
+        logs = self.log_marginal(state, 0, bounds.size)
+        possible = logs > -torch.inf
+        logs = torch.where(possible, logs, 0.0)
+        return -(possible * logs.exp() * logs).sum(-1)
+
+    def log_weights_from_mean(self, mean: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
+        """From weights that are right for large urns."""
+        return invert_mean(
+            mean, sizes, total, self.moments, first_guess=_log_rate, steps=_INVERSION_STEPS
+        )
+
+    def log_likelihood(self, theta: Tensor, group_sizes: Tensor, counts: Tensor) -> LogLikelihood:
+        r"""The log-likelihood, which is concave in the log-weights.
+
+        Substitute :math:`s = \log u + \log D` in the integral. Its integrand is then
+
+        .. math::
+
+            e^{s - e^s} \prod_i \bigl(1 - \exp(-e^{s + \theta_i - \log D})\bigr)^{x_i} .
+
+        :math:`\theta_i - \log D` is concave in :math:`\theta`, and :math:`\log(1 - \exp(-e^y))`
+        is concave and increasing in :math:`y`. So the integrand is log-concave in :math:`s` and
+        :math:`\theta` together. Then its integral over :math:`s` is log-concave in
+        :math:`\theta`, by Prekopa's theorem.
+        """
+        return super().log_likelihood(theta, group_sizes, counts)
+
+
+def _log_rate(share: Tensor) -> Tensor:
+    # The weight under which a clock has rung by time 1 with this probability.
+    return torch.log(-torch.log1p(-share))
+
+
+WALLENIUS = WalleniusLaw()
