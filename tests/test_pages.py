@@ -155,6 +155,13 @@ def test_links_resolve(page: Path) -> None:
     assert not list(broken_links(page))
 
 
+def test_links_of_the_readme_work_on_a_package_index() -> None:
+    """Where the README is shown alone, only absolute links work; it needs the address for them."""
+    if "[project.urls]" in (ROOT / "pyproject.toml").read_text(encoding="utf-8"):
+        links = LINK.findall(prose_of(README))
+        assert not [link for link in links if not link.startswith(("https://", "#"))]
+
+
 def test_broken_links_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     page = tmp_path / "page.md"
