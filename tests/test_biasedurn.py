@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The README's table of BiasedUrn's functions: each call beside them gives their values."""
+"""The guide's table of BiasedUrn's functions: each call beside them gives their values."""
 
 import json
 import re
@@ -24,8 +24,9 @@ APPROXIMATE = {"odds", "num"}
 
 
 def table() -> dict[str, str]:
-    """Our call for each of BiasedUrn's functions, by its name in the README."""
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    """Our call for each of BiasedUrn's functions, by its name in the guide."""
+    page = ROOT / "tutorials" / "guide" / "biasedurn.md"
+    lines = page.read_text(encoding="utf-8").splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("| BiasedUrn |"))
     rows = {}
     for line in lines[start + 2 :]:

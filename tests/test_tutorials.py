@@ -50,7 +50,7 @@ def test_outputs_of_a_full_run_are_stored(path: Path) -> None:
 
 @notebooks
 def test_linked_from_readme_and_index(path: Path) -> None:
-    assert f"](tutorials/{path.name})" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"tutorials/{path.name})" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"]({path.name})" in (ROOT / "tutorials" / "README.md").read_text(encoding="utf-8")
 
 
