@@ -25,8 +25,9 @@ class StraightThrough(UrnLaw):
 
     :param str estimator: name of the estimator.
     :param temperature: of the estimator ``"gumbel"``; above 0, of a shape that broadcasts with the
-        batch shape.
+        batch shape. It is 1 if not given.
     :type temperature: float or torch.Tensor
+    :raises ValueError: if the law does not have the estimator, or has none with a temperature.
 
     The other arguments are those of the law's class.
     """
@@ -42,7 +43,7 @@ class StraightThrough(UrnLaw):
         *,
         log_weights: Numbers | None = None,
         estimator: str = "affine",
-        temperature: float | Tensor = 1.0,
+        temperature: float | Tensor | None = None,
         validate_args: bool | None = None,
         **options: Any,
     ) -> None:
@@ -54,9 +55,18 @@ class StraightThrough(UrnLaw):
             validate_args=validate_args,
             **options,
         )
-        self.estimator = known_estimator(estimator, tuple(estimators(self.law)))
+        names = tuple(estimators(self.law))
+        self.estimator = known_estimator(estimator, names)
+        if temperature is not None and "gumbel" not in names:
+            raise ValueError(
+                f"Expected no `temperature`, since no estimator of {self.law.title} law has one, "
+                f"but got {temperature}."
+            )
         self.temperature = positive_temperature(
-            temperature, self.parameter, self.batch_shape, self._validate_args
+            1.0 if temperature is None else temperature,
+            self.parameter,
+            self.batch_shape,
+            self._validate_args,
         )
 
     def rsample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008

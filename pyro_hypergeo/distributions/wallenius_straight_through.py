@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from .parameters import Numbers
 from .straight_through_mixin import StraightThrough
 from .wallenius import WalleniusHypergeometric
 
@@ -52,23 +51,3 @@ class WalleniusHypergeometricStraightThrough(StraightThrough, WalleniusHypergeom
     :param str estimator: ``"affine"`` or ``"mean"``.
     :raises ValueError: if an argument is outside of what is said here, or shapes do not broadcast.
     """
-
-    # Without the mixin's temperature, which no estimator of this law has.
-    def __init__(
-        self,
-        total_count: Numbers,
-        group_sizes: Numbers,
-        weights: Numbers | None = None,
-        *,
-        log_weights: Numbers | None = None,
-        estimator: str = "affine",
-        validate_args: bool | None = None,
-    ) -> None:
-        super().__init__(
-            total_count,
-            group_sizes,
-            weights,
-            log_weights=log_weights,
-            estimator=estimator,
-            validate_args=validate_args,
-        )

@@ -189,3 +189,8 @@ def test_the_integral_over_time_is_set_up_once(
     d.rsample((5,)).sum().backward()
     _ = d.mean
     assert len(taken) == 1
+
+
+def test_no_temperature() -> None:
+    with pytest.raises(ValueError, match="no `temperature`, since no estimator of Wallenius' law"):
+        make(theta(), temperature=0.5)
