@@ -585,3 +585,9 @@ def test_kl_between_one_group_and_two_of_its_size_raises() -> None:
     for pair in ((p, q), (q, p)):
         with pytest.raises(ValueError, match="equal `group_sizes`"):
             kl_divergence(*pair)
+
+
+def test_kl_to_a_law_that_can_draw_nothing_is_infinite() -> None:
+    p = FisherHypergeometric(4, [5, 3, 2], weights=[1.0, 2.0, 4.0])
+    q = FisherHypergeometric(4, [5, 3, 2], weights=[0.0, 0.0, 1.0], validate_args=False)
+    assert kl_divergence(p, q) == torch.inf
