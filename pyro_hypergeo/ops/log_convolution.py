@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from .autograd import apply
+
 
 def log_suffixes(log_terms: Tensor, total_max: int) -> Tensor:
     """Log-sums over the last groups' counts of their terms (..., G, M + 1), for every total.
@@ -30,7 +32,7 @@ def log_convolve(a: Tensor, b: Tensor, length: int) -> Tensor:
     """
     shape = torch.broadcast_shapes(a.shape[:-1], b.shape[:-1])
     a, b = a[..., :length], b[..., :length]
-    return _LogConvolve.apply(a.expand(*shape, -1), b.expand(*shape, -1), length)
+    return apply(_LogConvolve, a.expand(*shape, -1), b.expand(*shape, -1), length)
 
 
 class _LogConvolve(torch.autograd.Function):

@@ -194,3 +194,9 @@ def test_the_integral_over_time_is_set_up_once(
 def test_no_temperature() -> None:
     with pytest.raises(ValueError, match="no `temperature`, since no estimator of Wallenius' law"):
         make(theta(), temperature=0.5)
+
+
+def test_no_movement_is_worked_out_where_no_gradient_is_wanted() -> None:
+    d = make(theta().detach())
+    assert not d.rsample().requires_grad
+    assert not {"mean", "covariance"} & set(vars(d.state))

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..autograd import apply
 from ..binomial import log_binomial_pmf
 from .state import FisherState, solve_fisher
 
@@ -58,8 +59,7 @@ def log_prob_given(state: FisherState, value: Tensor) -> Tensor:
         state.mean,
         state.tilt.unsqueeze(-1),
     )
-    function = _LogProb if torch.compiler.is_compiling() else _LogProbForwardMode
-    result = function.apply(*parts, state.log_center, urn.total)
+    result = apply(_LogProb, *parts, state.log_center, urn.total, forward_mode=_LogProbForwardMode)
     result = torch.where(on_lattice, result, -torch.inf)
     return torch.where(urn.interior, result, torch.where(at_edge, 0.0, -torch.inf))
 

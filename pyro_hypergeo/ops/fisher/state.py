@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Size, Tensor
 
+from ..autograd import apply
 from ..binomial import log1p_exp, log_binomial_coefficient, log_binomial_pmf
 from ..saddlepoint.derivatives import Derivatives
 from ..saddlepoint.lattice import (
@@ -41,8 +42,9 @@ def solve_fisher(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) 
     """The log-partition function and its gradient, with the tilt at which they were found."""
     urn = make_urn(log_weights, group_sizes, total_count)
     tilt = find_tilt(urn)
-    function = _State if torch.compiler.is_compiling() else _StateForwardMode
-    value, gradient, log_center = function.apply(urn.log_weights, urn.sizes, urn.total, tilt)
+    value, gradient, log_center = apply(
+        _State, urn.log_weights, urn.sizes, urn.total, tilt, forward_mode=_StateForwardMode
+    )
     drawn = urn.edge > 0
     edge_value = (urn.edge * torch.where(drawn, log_weights, 0.0)).sum(-1)
     return FisherState(

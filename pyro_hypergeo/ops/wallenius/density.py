@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..autograd import apply
 from ..binomial import log_binomial_pmf
 from ..urn import Urn, make_urn
 from .clocks import Race, TimeNodes, log_rung, log_rung_odds, race_fall, race_nodes, scaled_hazard
@@ -93,8 +94,7 @@ def _in_parts(x: Tensor, theta: Tensor, sizes: Tensor) -> Tensor:
 def _integral(x: Tensor, theta: Tensor, sizes: Tensor) -> Tensor:
     with torch.no_grad():
         nodes = race_nodes(_race(x, theta, sizes))
-    function = _LogProb if torch.compiler.is_compiling() else _LogProbForwardMode
-    return function.apply(x, theta, sizes, *nodes)
+    return apply(_LogProb, x, theta, sizes, *nodes, forward_mode=_LogProbForwardMode)
 
 
 def _race(x: Tensor, theta: Tensor, sizes: Tensor) -> Race:
