@@ -21,8 +21,8 @@ classes of :mod:`pyro_hypergeo.distributions` do check. The edges are legal and 
 drawn, everything drawn, empty groups, weights of 0. An impossible count vector has the
 log-probability ``-inf``.
 
-**Gradients.** Results are differentiable in the log-weights, except for draws and modes. Nothing is
-differentiable in sizes or totals.
+**Gradients.** Results are differentiable in the log-weights, except for exact draws and modes.
+Nothing is differentiable in sizes or totals.
 
 **Devices.** Tensors stay on their device. A function reads a number from the device for three
 reasons only. It needs the size of a table; then its cost names a size. A loop ends on data:

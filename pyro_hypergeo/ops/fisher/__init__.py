@@ -26,20 +26,20 @@ entropy             :math:`A(\theta) - \sum_i \theta_i E[x_i] + E \log \binom{m_
 
 The files:
 
-=======================  ===========================================================================
-``state``                one pass over the nodes: :math:`A`, the mean, and their derivatives
-``density``              the log-probability of counts
-``moments``              log-partition function, mean, variances, covariances
-``marginals``            marginals of single groups, accurate far into the tails
-``bulk_marginals``       marginals where they have mass, by a Fourier transform; the entropy
-``modes``                a most probable count vector
-``inversion``            log-weights from means
-``sampling``             draws, by the faster of two ways
-``sampling_rejection``   draws by rejection from tilted binomials
-``sampling_tree``        draws by inverse cdf down a tree of sums
-``terms``                the factors of the law, and log-partition functions of the last groups
-``evidence``             evidence and posterior of the counts, from observations of each group
-``elementary_symmetric`` elementary symmetric polynomials: groups of one element
-``law``                  the law as an object, which the other packages use
-=======================  ===========================================================================
+========================  ==========================================================================
+``state``                 one pass over the nodes: :math:`A`, the mean, and their derivatives
+``density``               the log-probability of counts
+``moments``               log-partition function, mean, variances, covariances
+``marginals``             marginals of single groups, accurate far into the tails
+``bulk_marginals``        marginals where they have mass, by a Fourier transform; the entropy
+``modes``                 a most probable count vector
+``inversion``             log-weights from means
+``sampling``              draws, by the faster of two ways
+``sampling_rejection``    draws by rejection from tilted binomials
+``sampling_tree``         draws by inverse cdf down a tree of sums
+``terms``                 the factors of the law, and log-partition functions of the last groups
+``evidence``              evidence and posterior of the counts, from observations of each group
+``elementary_symmetric``  elementary symmetric polynomials: groups of one element
+``law``                   the law as an object, which the other packages use
+========================  ==========================================================================
 """

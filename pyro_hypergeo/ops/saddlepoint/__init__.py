@@ -39,8 +39,8 @@ is larger than the number of elements, there is no error. The terms of :math:`t`
 conjugate, so half of them are computed. 21 nodes beside :math:`t_0 = 0` are enough for every urn.
 For the modulus is at most :math:`\exp(-2 V \sin^2(t / 2))`, with :math:`V` the variance of
 :math:`S`. If :math:`V` is large, the modulus has decayed before node 22. If :math:`V` is small,
-:math:`K` is small. The worst case is a standard deviation near 4. All arithmetic is real: log-moduli
-and phases are summed over the groups.
+:math:`K` is small. The worst case is a standard deviation near 4. All arithmetic is real:
+log-moduli and phases are summed over the groups.
 
 **Derivatives.** The same nodes give the mean and the covariance of the counts. Let :math:`b_i(t)`
 be the derivative of :math:`m_i \log(1 - p_i + p_i e^{i t})` in :math:`\theta_i`, and :math:`E` the

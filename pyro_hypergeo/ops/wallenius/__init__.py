@@ -10,8 +10,8 @@ proportional to its weight among those that are left.
 rings at a random time, exponential with rate :math:`w`. The elements of the first :math:`n` rings
 are a draw from the law.
 
-**The integral.** The counts are :math:`x` if all their elements ring before the first of the others.
-That ring comes at a time :math:`u` with density :math:`D e^{-D u}`. So
+**The integral.** The counts are :math:`x` if all their elements ring before the first of the
+others. That first one rings at a time :math:`u` with density :math:`D e^{-D u}`. So
 
 .. math::
 
@@ -26,7 +26,8 @@ equal steps misses one of the two.
 
 **Moments.** Let :math:`u` be the time of ring :math:`n + 1`. Given :math:`u`, the counts follow
 Fisher's law with odds :math:`e^{w_i u} - 1`, tilted by the factor :math:`D(x)`. So the law is a
-mixture of such laws over :math:`u`. Mean and covariance are integrals over :math:`u` with 128 nodes.
+mixture of such laws over :math:`u`. Mean and covariance are integrals over :math:`u`, with 128
+nodes.
 
 **Draws.** In small urns all clocks ring. In large urns the axis of time is cut in two again and
 again. The number of rings of a group in one part is binomial. Only the part that holds ring
