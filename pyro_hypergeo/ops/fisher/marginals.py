@@ -28,8 +28,8 @@ from ..saddlepoint.tilt import solve_tilt
 from ..tracing import largest
 from .state import FisherState, solve_fisher
 
-# If we leave out one group (not the one of largest variance), at least half of the variance remains.
-# So sqrt(2) times as many nodes, placed for the sum of all groups, reach equally far.
+# If we leave out one group (not the one of largest variance), at least half of the variance
+# remains. So sqrt(2) times as many nodes, placed for the sum of all groups, reach equally far.
 _SHARED_NODES = math.ceil(math.sqrt(2) * NODES)
 
 
@@ -147,7 +147,7 @@ def log_marginals_given(state: FisherState, max_size: int) -> Tensor:
 
 
 def log_marginal_given(state: FisherState, group: int, max_size: int) -> Tensor:
-    """The log-marginal of one group, (..., max_size + 1): one saddle point of the others a count."""
+    """The log-marginal of one group, (..., max_size + 1): for each count, a saddle point."""
     urn = state.urn
     size, edge = urn.sizes[..., group, None], urn.edge[..., group, None]
     others = torch.arange(urn.sizes.shape[-1], device=size.device) != group
@@ -191,7 +191,7 @@ def _best_tilt(groups: Tilted, rest: Tensor) -> Tensor:
 
 
 def _log_rest_of_others(groups: Tilted, rest: Tensor, at: Tensor) -> Tensor:
-    """log Pr[the others sum to rest], (..., G, M + 1), for a group that is not of largest variance."""
+    """log Pr[the others sum to rest], (..., G, M + 1), for groups not of largest variance."""
     nodes = place_nodes(groups.sizes, groups.variance, _SHARED_NODES)
     modulus = log_moduli(groups, nodes.haversine)
     phase = phases(groups, nodes.haversine, nodes.sine)

@@ -20,8 +20,8 @@ from .state import FisherState
 _FLOOR = 1e-140
 
 
-# While torch.jit.trace runs, shapes are tensors. Where they decide what is done, int(...) makes them
-# Python numbers.
+# While torch.jit.trace runs, shapes are tensors. Where they decide what is done, int(...) makes
+# them Python numbers.
 
 
 class _Level(NamedTuple):

@@ -66,8 +66,8 @@ def log_tilted_terms(state: FisherState, max_size: int) -> Tensor:
     """Log-factors of the law for each group and count, shape (..., G, max_size + 1).
 
     These are the log-probabilities of tilted binomials. The product of the factors is the law, up
-    to a constant that is the same for all count vectors. Factors of probable counts are not large
-    or small. At an edge the only possible count has the factor 1.
+    to a constant that is the same for all count vectors. Factors of probable counts are not large.
+    At an edge the only possible count has the factor 1.
     """
     urn = state.urn
     u = (urn.log_weights + state.tilt.unsqueeze(-1)).unsqueeze(-1)
