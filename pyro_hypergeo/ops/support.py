@@ -41,7 +41,7 @@ def support_size(group_sizes: Sequence[int], total_count: int) -> int:
 def support_exceeds(group_sizes: Sequence[int], total_count: int, limit: int) -> bool:
     """Whether there are more than ``limit`` count vectors.
 
-    The count of vectors stops as soon as the answer is known. That is often early. Cost: at most
+    The function stops as soon as the answer is known. That is often early. Cost: at most
     O(G min(n, N - n)) floating-point additions, with N elements.
 
     :param group_sizes: the sizes m_1, ..., m_G of the groups, G integers.

@@ -13,7 +13,7 @@ counts keep their value, exactly; they take over the gradient of the movement. T
                     along; exact for every quadratic :math:`f`
 ``"mean"``          moves the counts as their mean moves; exact for linear :math:`f`
 ``"implicit"``      moves each count as its marginal law moves; exact for sums of quadratic
-                    functions of single counts, but for a share that keeps the total
+                    functions of single counts, except for a shift that keeps the total
 ``"gumbel"``        moves the counts as a Gumbel-softmax, one group after another; exact for
                     no class of functions
 ==================  ========================================================================

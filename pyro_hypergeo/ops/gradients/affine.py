@@ -84,8 +84,8 @@ def fisher_affine_movement(
 def _inverse_product(vectors: Tensor, variance: Tensor, b: Derivatives) -> Tensor:
     """The pseudo-inverse of the covariance times S vectors (..., G, S), by conjugate gradients."""
     # The covariance is close to that of independent groups given their sum. This is
-    # D - d d' / sum(d), with D = diag(d) the tilted variances. We scale it by D^(-1/2), and fill its
-    # null space by the projection on D^(1/2) 1. The result is close to the identity.
+    # D - d d' / sum(d), with D = diag(d) the tilted variances. We scale it by D^(-1/2), and fill
+    # its null space by the projection on D^(1/2) 1. The result is close to the identity.
     root = variance.sqrt().unsqueeze(-1)
     inverse_root = torch.where(root > 0, 1 / root, 0.0)
     null = root / variance.sum(-1).sqrt()[..., None, None]
