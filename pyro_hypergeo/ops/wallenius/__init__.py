@@ -3,8 +3,8 @@
 
 r"""Wallenius' noncentral hypergeometric law.
 
-Elements are taken one after the other. Each time, an element is chosen with a probability
-proportional to its weight among those that are left.
+Elements are taken one after another. Each time, one of the elements that are left is chosen, with
+a probability proportional to its weight.
 
 **A race of clocks.** Give every element a clock. The clock of an element with weight :math:`w`
 rings at a random time, exponential with rate :math:`w`. The elements of the first :math:`n` rings

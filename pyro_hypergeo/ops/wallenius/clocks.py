@@ -16,7 +16,8 @@ from torch import Tensor
 _PEAK_STEPS = 20
 # On the same races, each end is found to within a tenth of the fall. The rule needs no more.
 _END_STEPS = 8
-# The ends are where the integrand has fallen to exp(-_FALL) of its peak.
+# The ends are where the integrand has fallen to exp(-_FALL) of its peak. About this share of the
+# integral is left out.
 _FALL = 32.5
 _GAUSS_64 = np.polynomial.legendre.leggauss(64)
 # The logarithm of rate times time is cut here. Values outside make no difference.

@@ -26,7 +26,8 @@ _CENTRE_STEPS = 50
 # the ends of the rule to within 10 %.
 _END_PARTS = 12
 _SHORTEST, _LEFT, _RIGHT = 1e-4, 40.0, 5.0
-# The ends are where the density has fallen to exp(-_FALL) of its peak.
+# The ends are where the density has fallen to exp(-_FALL) of its value at the centre. About this
+# share of the integral is left out.
 _FALL = 34.0
 # Rate times time is cut here. At this value, no float can show what is left of a group.
 LONGEST_TIME = 500.0
