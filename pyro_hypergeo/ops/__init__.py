@@ -3,35 +3,43 @@
 
 """The mathematics of the package as functions of tensors.
 
-**Shapes.** ``log_weights`` and ``group_sizes`` have the shape ``(..., G)``, with one entry a group
-in the last dimension. ``total_count`` has the shape ``(...)``. They broadcast. Counts have the
-shape ``(..., G)``; draws put the sample shape in front.
+An urn holds :math:`N` elements in :math:`G` groups. We draw :math:`n` of them without replacement.
+A *law* is short for a probability distribution of the counts: how many elements of each group are
+drawn. There are three: Fisher's, Wallenius', and the central one (equal weights).
 
-**Dtypes.** All is computed in float64. A result has the dtype of the log-weights.
+**Shapes.** ``log_weights`` and ``group_sizes`` have the shape ``(..., G)``: the last dimension has
+one entry for each group. ``total_count`` has the shape ``(...)``. They broadcast. Counts have the
+shape ``(..., G)``. Draws have the sample shape in front.
 
-**No validation.** Arguments must be tensors, and they are not checked: sizes and totals are
-integers that are not negative, in any dtype; a log-weight is below infinity, and ``-inf`` is a
-weight of 0. The classes of :mod:`pyro_hypergeo.distributions` check. Nothing drawn, everything
-drawn, empty groups and weights of 0 are legal and exact. A draw that is impossible has the
+**Dtypes.** A function of an urn computes in float64. Its result has the dtype of the log-weights.
+Two kinds have no log-weights to follow: log-weights from means have the dtype of the means, and the
+estimators keep the dtype of the counts.
+
+**No validation.** These arguments must be tensors, and they are not checked. Sizes and totals are
+integers, not negative, in any dtype. A log-weight is below infinity; ``-inf`` is a weight of 0. The
+classes of :mod:`pyro_hypergeo.distributions` do check. The edges are legal and exact: nothing
+drawn, everything drawn, empty groups, weights of 0. An impossible count vector has the
 log-probability ``-inf``.
 
-**Gradients.** Results are differentiable in the log-weights, draws excepted; nothing is
-differentiable in sizes or totals.
+**Gradients.** Results are differentiable in the log-weights, except for exact draws and modes.
+Nothing is differentiable in sizes or totals.
 
-**Devices.** Tensors stay on their device. A function asks the device for a number only where it
-needs the size of a table; its docstring then has a size in its cost.
+**Devices.** Tensors stay on their device. A function reads a number from the device for three
+reasons only. It needs the size of a table; then its cost names a size. A loop ends on data:
+``sample``, ``wallenius_sample``, ``wallenius_mode``. Or it checks: ``posterior_sample``,
+``wallenius_entropy``.
 
-**Rooms.** Four folders stand on a few ground files. An arrow means "imports"; no import runs back,
-and ``fisher`` and ``wallenius`` do not know each other::
+**Rooms.** Four folders stand on a few ground files. An arrow means "may import". No import runs
+back, and ``fisher`` and ``wallenius`` do not import each other::
 
     gradients -> fisher | wallenius -> law -> saddlepoint -> ground files
 
 ==================  ================================================================================
-``saddlepoint``     the identity on which all rests: the law of a sum of independent binomials
+``saddlepoint``     the identity behind everything: the law of a sum of independent binomials
 ``fisher``          Fisher's law: state, density, moments, marginals, modes, draws, latent counts
 ``wallenius``       Wallenius' law: the integral over time, and the same list
-``gradients``       how draws take a gradient over; ``registry`` lists the estimators
-``law``             what a law has to tell, and what follows from that for every law
+``gradients``       how draws get a gradient; ``registry`` lists the estimators
+``law``             what a law must provide, and what follows from that for every law
 ==================  ================================================================================
 """
 

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Binomial coefficients and probabilities in logarithms, exact for any size."""
+"""Logarithms of binomial coefficients and probabilities, exact to rounding for any size."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import Tensor
 
 
 def log_binomial_coefficient(n: Tensor, k: Tensor) -> Tensor:
-    r"""Logarithm of a binomial coefficient, without the cancellation of large log-gammas.
+    r"""Logarithm of a binomial coefficient, without a difference of large log-gammas.
 
     .. math::
 
         \log \binom{n}{k} = \log \frac{\Gamma(n + 1)}{\Gamma(k + 1) \, \Gamma(n - k + 1)}
 
-    Differentiable in both arguments, also where k is 0 or n. Cost: O(1) an entry.
+    Differentiable in both arguments, also where k is 0 or n. Cost: O(1) for each entry.
 
-    :param Tensor n: number of elements, not negative, of any shape ``(...)``.
-    :param Tensor k: how many of them are chosen, between 0 and n, real; broadcasts with n.
-    :return: shape ``(...)``.
+    :param Tensor n: number of elements, not negative, shape ``(...)``.
+    :param Tensor k: number of chosen elements, real, between 0 and n; broadcasts with n.
+    :return: shape ``(...)``, in the dtype of the arguments.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import log_binomial_coefficient
@@ -31,7 +31,7 @@ def log_binomial_coefficient(n: Tensor, k: Tensor) -> Tensor:
     """
     if not (n.requires_grad or k.requires_grad):
         return _log_binomial_coefficient(n, k)
-    # The value of the one formula, the gradient of the other: that of the former ends at 0 and n.
+    # One formula gives the value, the other the gradient: the first has no gradient at 0 and n.
     value = _log_binomial_coefficient(n.detach(), k.detach())
     plain = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
     return value + (plain - plain.detach())
@@ -46,13 +46,34 @@ def _log_binomial_coefficient(n: Tensor, k: Tensor) -> Tensor:
 
 
 def log_binomial_pmf(k: Tensor, n: Tensor, log_odds: Tensor) -> Tensor:
-    """log pmf of Binomial(n, sigmoid(log_odds)) at real 0 <= k <= n, in deviance form.
+    r"""Log-probability of a binomial count, without cancellation for any n.
 
-    The error is a few units in the last place of the result's own terms, whatever n.
+    The deviance form compares k with its mean. With p the sigmoid of the log-odds and q = 1 - p,
+
+    .. math::
+
+        \log \mathrm{Bin}(k; n, p) = g(n) - g(k) - g(n - k)
+            - k \log \frac{k}{n p} - (n - k) \log \frac{n - k}{n q} ,
+        \qquad g(z) = \log \Gamma(z + 1) - z \log z + z .
+
+    The error is a few units in the last place of these terms. Differentiable in the log-odds; the
+    gradient in k is NaN where k is 0 or n. Cost: O(1) for each entry.
+
+    :param Tensor k: number of successes, real, between 0 and n, shape ``(...)``.
+    :param Tensor n: number of trials, not negative; broadcasts with k.
+    :param Tensor log_odds: log-odds of a success; broadcasts with k.
+    :return: shape ``(...)``, in the dtype of the arguments.
 
     **References:**
 
     [1] Loader, C. (2000) "Fast and accurate computation of binomial probabilities".
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import log_binomial_pmf
+    >>> log_binomial_pmf(
+    ...     k=torch.tensor([0.0, 1.0, 2.0]), n=torch.tensor(2.0), log_odds=torch.tensor(0.0)
+    ... ).exp()
+    tensor([0.2500, 0.5000, 0.2500])
     """
     r = n - k
     p, q = torch.sigmoid(log_odds), torch.sigmoid(-log_odds)
@@ -62,7 +83,7 @@ def log_binomial_pmf(k: Tensor, n: Tensor, log_odds: Tensor) -> Tensor:
 
 
 def log_tilted_pmf(k: Tensor, n: Tensor, log_odds: Tensor) -> Tensor:
-    """:func:`log_binomial_pmf` at min(k, n), with the gradient of the plain formula in log_odds."""
+    """:func:`log_binomial_pmf` at min(k, n); the gradient in the log-odds is exactly k - n p."""
     k = torch.minimum(k, n)
     with torch.no_grad():
         value = log_binomial_pmf(k, n, log_odds)
@@ -71,13 +92,13 @@ def log_tilted_pmf(k: Tensor, n: Tensor, log_odds: Tensor) -> Tensor:
 
 
 def log1p_exp(x: Tensor) -> Tensor:
-    """log(1 + e^x) with full relative accuracy, which torch's softplus gives up beyond 20."""
+    """log(1 + e^x) with full relative accuracy; torch's softplus loses it where x is above 20."""
     return -torch.nn.functional.logsigmoid(-x)
 
 
 def _deviance(k: Tensor, n: Tensor, p: Tensor, excess: Tensor, minus_log_odds: Tensor) -> Tensor:
-    # k log(k / (n p)). Near k = n p the logarithm comes from the excess; where p may underflow, or
-    # a real k is so small that the excess loses it, its logarithm is taken directly.
+    # k log(k / (n p)). Near k = n p, the logarithm comes from the excess k - n p. It is taken
+    # directly in two cases: p may underflow, or k is so small that the excess does not show it.
     expected = _positive(n * p)
     tiny = (minus_log_odds > 30) | (2 * k < expected)
     expected = torch.where(tiny, 1.0, expected)
@@ -87,7 +108,7 @@ def _deviance(k: Tensor, n: Tensor, p: Tensor, excess: Tensor, minus_log_odds: T
 
 
 def _stirling_gaps(n: Tensor, k: Tensor, r: Tensor) -> Tensor:
-    # One call for the three: at the sizes of a batch the calls cost as much as the arithmetic.
+    # One call for all three: in small batches a call costs as much as its arithmetic.
     gaps = _stirling_gap(torch.stack(torch.broadcast_tensors(n, k, r)))
     return gaps[0] - gaps[1] - gaps[2]
 

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""One voice for errors: each names the argument, its shape, the bad value and what is allowed."""
+"""One form for all errors: the argument, its shape, what is allowed, and the bad value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def check(name: str, value: Tensor, ok: Tensor, allowed: str, *, event_dim: int = 0) -> None:
-    """Raise ValueError for the first entry of an argument that is not as it should be.
+    """Raise ValueError for the first entry of an argument that is not allowed.
 
     :param str name: the argument.
     :param Tensor value: what was given.
@@ -42,7 +42,7 @@ def first_of(mask: Tensor) -> tuple[int, ...]:
 
 
 def at_index(index: tuple[int, ...], kind: str = "index") -> str:
-    """Where the value stands; nothing for a scalar."""
+    """The place of a value, in words; empty for a scalar."""
     return f" at {kind} {index}" if index else ""
 
 

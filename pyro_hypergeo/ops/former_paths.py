@@ -1,11 +1,11 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Module paths of version 0.1.0, for imports that name one of them; to be removed in 0.3."""
+"""Module paths of version 0.1.0, for imports that still use them; to be removed in 0.3."""
 
 import sys
 
-#: All of their public names are names of `ops`, so each path is an alias of the whole.
+#: Every public name of these modules is a name of `ops`. So each path is an alias of `ops`.
 FORMER = (
     "affine_gradient",
     "elementary_symmetric",
@@ -32,7 +32,7 @@ FORMER = (
 
 
 def keep(package: str) -> None:
-    """Let the former paths below a package lead to the package."""
+    """Make each former path below a package an alias of the package."""
     module = sys.modules[package]
     for name in FORMER:
         sys.modules.setdefault(f"{package}.{name}", module)

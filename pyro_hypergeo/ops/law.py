@@ -1,13 +1,14 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a law of counts has to tell, and what follows from that for every law.
+"""What a law of counts must provide, and what follows from that for every law.
 
-A law is six functions of an urn, all in float64: ``solve``, ``log_prob``, ``mean``, ``covariance``,
-``sample`` and ``log_marginal``. This module derives the rest: variances, a mode, the entropy,
-weights from means, the derivatives of the log-likelihood. A law that knows a better way overrides
-the method. A law of the form p(x) ~ prod_i c_i(x_i) w_i^x_i tells its terms and its log-partition
-function as well: see :class:`ExponentialFamily`.
+A law is short for a probability distribution of counts. It has six functions of an urn, all in
+float64: ``solve``, ``log_prob``, ``mean``, ``covariance``, ``sample`` and ``log_marginal``. This
+module derives the rest: variances, a mode, the entropy, weights from means, the derivatives of the
+log-likelihood. A law overrides a method if it has a better way. A law of the form
+p(x) ~ prod_i c_i(x_i) w_i^x_i also provides its terms and its log-partition function: see
+:class:`ExponentialFamily`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from .urn import Bounds, Urn
 
 
 class State(Protocol):
-    """What a law works out once for an urn, and then uses for everything."""
+    """The solved urn: what a law computes once, and then uses for everything.
+
+    Each law has its own class of states; :meth:`Law.solve` returns one.
+    """
 
     @property
     def urn(self) -> Urn:
@@ -33,38 +37,51 @@ class State(Protocol):
         ...
 
     def expand(self, batch_shape: Size) -> Any:
-        """The same state for a larger batch shape, without computing anything again."""
+        """The same state for a larger batch shape, without computing anything again.
+
+        :param torch.Size batch_shape: the new batch shape; the old one must expand to it.
+        """
         ...
 
 
 class LogLikelihood(NamedTuple):
     """The log-likelihood of log-weights over all strata, and its derivatives."""
 
-    value: Tensor
+    value: Tensor  # ()
     gradient: Tensor  # (G,)
-    information: Tensor  # (G, G), the second derivative with its sign changed
+    information: Tensor  # (G, G): minus the second derivative
 
 
 class Law:
-    """A law of the counts of groups that are drawn from an urn without replacement.
+    """A law of the counts of groups: draws from an urn without replacement.
 
-    A subclass implements the six functions that raise ``NotImplementedError`` here. A law with
-    parameters of its own is an instance that holds them. All tensors of a state, and all results,
-    are float64 and differentiable in the log-weights, draws excepted. Shapes begin with the batch
-    shape ``(...)`` of the state.
+    A subclass implements the six functions that raise ``NotImplementedError`` here. If a law has
+    parameters of its own, its instance holds them. All tensors of a state and all results are
+    float64. They are differentiable in the log-weights, except for draws and modes. Shapes begin
+    with the batch shape ``(...)`` of the state.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import FISHER
+    >>> state = FISHER.solve(
+    ...     log_weights=torch.zeros(2),
+    ...     group_sizes=torch.tensor([6.0, 4.0]),
+    ...     total_count=torch.tensor(3.0),
+    ... )
+    >>> FISHER.mean(state)
+    tensor([1.8000, 1.2000], dtype=torch.float64)
     """
 
-    #: What ``law=`` takes.
+    #: The name, for arguments ``law=``.
     name: str
-    #: Whose law it is, to be followed by "law": "Fisher's".
+    #: Whose law it is, such as "Fisher's"; the word "law" follows.
     title: str
-    #: How a draw comes about, in a few words.
+    #: How elements are drawn, in a few words.
     story: str
 
     def solve(self, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Any:
-        """Work out once what all other functions need.
+        """Compute once what all other functions need.
 
-        :param Tensor log_weights: shape ``(..., G)``.
+        :param Tensor log_weights: shape ``(..., G)``; ``-inf`` is a weight of 0.
         :param Tensor group_sizes: shape ``(..., G)``.
         :param Tensor total_count: shape ``(...)``.
         :return: a :class:`State`.
@@ -74,7 +91,7 @@ class Law:
     def log_prob(self, state: Any, value: Tensor) -> Tensor:
         """Log-probability of counts; ``-inf`` outside of the support.
 
-        :param state: of :meth:`solve`.
+        :param state: a result of :meth:`solve`.
         :param Tensor value: counts, shape ``sample_shape + (..., G)``.
         :return: shape ``sample_shape + (...)``.
         """
@@ -89,15 +106,25 @@ class Law:
         raise NotImplementedError
 
     def sample(self, state: Any, sample_shape: Size, bounds: Bounds) -> Tensor:
-        """Exact draws, shape ``sample_shape + (..., G)``."""
+        """Exact draws, shape ``sample_shape + (..., G)``.
+
+        :param state: a result of :meth:`solve`.
+        :param torch.Size sample_shape: shape of the draws for each urn.
+        :param Bounds bounds: the sizes of tables for these urns.
+        """
         raise NotImplementedError
 
     def log_marginal(self, state: Any, group: int, max_size: int) -> Tensor:
-        """Log-probabilities of one group's counts 0, ..., max_size: ``(..., max_size + 1)``."""
+        """Log-probabilities of the counts 0, ..., max_size of one group: ``(..., max_size + 1)``.
+
+        :param state: a result of :meth:`solve`.
+        :param int group: index of the group, not negative.
+        :param int max_size: the largest count.
+        """
         raise NotImplementedError
 
     def log_marginals(self, state: Any, bounds: Bounds) -> Tensor:
-        """The same of all groups: ``(..., G, bounds.size + 1)``."""
+        """:meth:`log_marginal` of all groups: ``(..., G, bounds.size + 1)``."""
         groups = state.urn.sizes.shape[-1]
         return torch.stack([self.log_marginal(state, i, bounds.size) for i in range(groups)], -2)
 
@@ -115,8 +142,9 @@ class Law:
     def entropy(self, state: Any, bounds: Bounds, max_enumeration: int) -> Tensor:
         """Entropy in nats, shape ``(...)``: a sum over the support.
 
-        :raises NotImplementedError: if there are more than ``max_enumeration`` count vectors, or
-            totals or sizes differ within the batch.
+        :param int max_enumeration: the largest number of count vectors.
+        :raises NotImplementedError: if there are more count vectors, or if totals or sizes differ
+            within the batch.
         """
 
         def summand(counts: Tensor) -> Tensor:
@@ -130,7 +158,9 @@ class Law:
     def kl(self, p: Any, q: Any, gap: Tensor, bounds: Bounds, max_enumeration: int) -> Tensor:
         """Kullback-Leibler divergence of two states with the same sizes and totals, ``(...)``.
 
-        :param Tensor gap: the log-weights of p less those of q, shape ``(..., G)``.
+        :param p: a result of :meth:`solve`.
+        :param q: a result of :meth:`solve`.
+        :param Tensor gap: the log-weights of p minus those of q, shape ``(..., G)``.
         :raises NotImplementedError: as :meth:`entropy`.
         """
 
@@ -143,7 +173,7 @@ class Law:
         return self._expected("Kullback-Leibler divergence", p, bounds, max_enumeration, summand)
 
     def moments(self, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Moments:
-        """The mean, and its slope in the log-weights by one derivative a group."""
+        """The mean, and its slope in the log-weights: one derivative for each group."""
 
         def mean_of(theta: Tensor) -> tuple[Tensor, Tensor]:
             state = self.solve(theta, group_sizes, total_count)
@@ -166,14 +196,14 @@ class Law:
         return LogLikelihood(value.detach(), gradient.detach(), -torch.stack(rows))
 
     def score_carrier(self, state: Any, counts: Tensor) -> Tensor:
-        """A tensor of the shape of ``log_prob`` with its gradient in the log-weights.
+        """A tensor with the shape and the gradient of ``log_prob``; its value does not matter.
 
-        Its value does not matter.
+        The gradient is that in the log-weights.
         """
         return self.log_prob(state, counts)
 
     def same_family(self, other: Law) -> bool:
-        """Whether two states of these laws may be compared by :meth:`kl`."""
+        """Whether :meth:`kl` may compare states of these two laws."""
         return type(self) is type(other) and vars(self) == vars(other)
 
     def __repr__(self) -> str:
@@ -198,10 +228,10 @@ class Law:
 class ExponentialFamily(Law):
     r"""A law of the form :math:`p(x) = e^{-A(\theta)} \prod_i c_i(x_i) e^{\theta_i x_i}`.
 
-    Beside the functions of a :class:`Law` it tells its log-partition function :math:`A` and its
-    terms. Then the covariance is the slope of the mean; the log-likelihood, the divergence and
-    weights from means follow in closed form; and :func:`~pyro_hypergeo.infer.markov_counts` sums
-    latent counts out.
+    It has two more functions than a :class:`Law`: its log-partition function :math:`A` and its
+    terms. Then the covariance is the slope of the mean. The log-likelihood, its derivatives and the
+    divergence follow in closed form. And :func:`~pyro_hypergeo.infer.markov_counts` can sum over
+    latent counts.
     """
 
     def log_partition(self, state: Any) -> Tensor:
@@ -211,13 +241,13 @@ class ExponentialFamily(Law):
     def log_terms(self, state: Any, max_size: int) -> Tensor:
         r""":math:`\log c_i(k) + k \theta_i` for k = 0, ..., max_size: ``(..., G, max_size + 1)``.
 
-        ``-inf`` beyond the size of a group. A tilt :math:`k s` common to all groups, and a constant
-        in each group, may be added: neither changes the law.
+        ``-inf`` where k is larger than the group. A law may add :math:`k s`, with the same tilt
+        :math:`s` for all groups, and a constant for each group. Neither changes the law.
         """
         raise NotImplementedError
 
     def covariance(self, state: Any) -> Tensor:
-        """The slope of the mean, by one derivative a group."""
+        """The slope of the mean: one derivative for each group."""
         urn: Urn = state.urn
         differentiable = urn.log_weights.requires_grad
         with torch.enable_grad():
@@ -232,7 +262,7 @@ class ExponentialFamily(Law):
         return torch.where(urn.interior[..., None, None], slope, 0.0)
 
     def kl(self, p: Any, q: Any, gap: Tensor, bounds: Bounds, max_enumeration: int) -> Tensor:
-        """(theta_p - theta_q) . mean_p - A_p + A_q."""
+        """The divergence (theta_p - theta_q) . mean_p - A_p + A_q, shape ``(...)``."""
         mean = self.mean(p)
         # A group that is never drawn adds nothing. One that only q cannot draw makes the
         # divergence infinite.
@@ -241,12 +271,12 @@ class ExponentialFamily(Law):
         return torch.where(q.urn.feasible, result, torch.inf)
 
     def moments(self, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Moments:
-        """The mean, and the covariance, which is its slope."""
+        """The mean and its slope, which is the covariance."""
         state = self.solve(log_weights, group_sizes, total_count)
         return Moments(self.mean(state), self.covariance(state), state.urn.interior)
 
     def log_likelihood(self, theta: Tensor, group_sizes: Tensor, counts: Tensor) -> LogLikelihood:
-        """The log-likelihood; its gradient is observed less expected counts."""
+        """The log-likelihood; its gradient is the counts minus their means."""
         state = self.solve(theta.expand(group_sizes.shape), group_sizes, counts.sum(-1))
         return LogLikelihood(
             self.log_prob(state, counts).sum(),
@@ -255,6 +285,6 @@ class ExponentialFamily(Law):
         )
 
     def score_carrier(self, state: Any, counts: Tensor) -> Tensor:
-        """The score is the count less its mean."""
+        """The gradient of ``log_prob`` is the counts minus their means."""
         away = (counts - self.mean(state)).detach()
         return (away * state.urn.log_weights).sum(-1)

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Convolutions of positive terms in log space, and the suffix sums that they give."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -13,9 +15,13 @@ from .autograd import apply
 
 
 def log_suffixes(log_terms: Tensor, total_max: int) -> Tensor:
-    """Log-sums over the last groups' counts of their terms (..., G, M + 1), for every total.
+    """For the last groups and every total: the log-sum of the products of their terms.
 
-    Shape (..., G + 1, total_max + 1).
+    :param Tensor log_terms: log-terms of the counts 0, ..., M of each group, shape
+        ``(..., G, M + 1)``.
+    :param int total_max: the largest total.
+    :return: shape ``(..., G + 1, total_max + 1)``. Row i belongs to the groups i, i + 1, ...; the
+        last row belongs to no group.
     """
     nothing = log_terms.new_full((total_max,), -torch.inf)
     rows = [pad(nothing, (1, 0)).expand(*log_terms.shape[:-2], -1)]
@@ -25,10 +31,10 @@ def log_suffixes(log_terms: Tensor, total_max: int) -> Tensor:
 
 
 def log_convolve(a: Tensor, b: Tensor, length: int) -> Tensor:
-    """The first entries of log sum_k exp(a_k + b_(r - k)), over the last dimensions.
+    """log sum_k exp(a_k + b_(r - k)) for r = 0, ..., length - 1, over the last dimensions.
 
-    Entries of ``-inf`` are legal and have gradient 0. Cost: O(length len(a)), so the longer one
-    is better the second.
+    Entries of ``-inf`` are legal and have gradient 0. Cost: O(length len(a)). So pass the longer
+    input as ``b``.
     """
     shape = torch.broadcast_shapes(a.shape[:-1], b.shape[:-1])
     a, b = a[..., :length], b[..., :length]
@@ -36,7 +42,7 @@ def log_convolve(a: Tensor, b: Tensor, length: int) -> Tensor:
 
 
 class _LogConvolve(torch.autograd.Function):
-    """The table of summands is built again in the backward pass rather than kept."""
+    """The convolution. To save memory, the backward pass builds the table of summands again."""
 
     generate_vmap_rule = True
 
@@ -62,16 +68,17 @@ class _LogConvolve(torch.autograd.Function):
 
 
 def _summands(a: Tensor, b: Tensor, length: int) -> Tensor:
-    # a_k + b_(r - k) at [r, K - 1 - k]: the windows of b are views of it.
+    # Entry [r, K - 1 - k] is a_k + b_(r - k). The windows of b are views, not copies.
     last = a.shape[-1] - 1
     padded = pad(b, (last, length - b.shape[-1]), value=-torch.inf)
     return padded.unfold(-1, last + 1, 1) + a.flip(-1).unsqueeze(-2)
 
 
 def _antidiagonal_sums(shares: Tensor) -> Tensor:
-    """Sums over [r, j] of equal r + j, without the first K - 1 of them."""
+    """The sum over all [r, j] with the same r + j, without the first K - 1 sums."""
     length, width = int(shares.shape[-2]), int(shares.shape[-1])
-    # Rows read back one entry shorter than they were written are each shifted by one more.
+    # The rows are written one after the other, and read back one entry shorter. So each row is
+    # shifted by one more than the row before.
     rows = pad(shares.mT, (0, width)).flatten(-2)[..., :-width]
     return rows.unflatten(-1, (width, length + width - 1)).sum(-2)[..., width - 1 :]
 

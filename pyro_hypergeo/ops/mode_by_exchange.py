@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""A mode of any law whose log-probability can be evaluated, by exchanges of one element."""
+"""A mode of any law, by exchanges of one element; it needs only the log-probability."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor
 
 from .urn import Urn
 
-# A change must gain more than rounding, or equal neighbours would take turns.
+# An exchange must gain more than rounding errors. Otherwise two equal neighbours could alternate.
 _LEAST_GAIN = 1e-11
 
 
 def rounded(mean: Tensor, urn: Urn) -> Tensor:
-    """The mean, rounded so that the sum stays."""
+    """The mean (..., G), rounded to integers with the same sum."""
     mean = torch.minimum(mean.clamp(min=0), urn.sizes)
     low = torch.floor(mean + 1e-9)
     missing = (urn.total - low.sum(-1)).unsqueeze(-1)
@@ -27,21 +27,21 @@ def rounded(mean: Tensor, urn: Urn) -> Tensor:
 
 
 def climb(counts: Tensor, urn: Urn, log_prob: Callable[[Tensor], Tensor]) -> Tensor:
-    """The counts after the best exchange, again and again until none gains."""
+    """Make the best exchange of one element again and again, until none gains; (..., G)."""
     groups = counts.shape[-1]
     one = torch.eye(groups, dtype=counts.dtype, device=counts.device)
     none = torch.zeros_like(one[:1])
-    # No exchange at all comes first.
+    # The first candidate is no exchange at all.
     exchanges = torch.cat([none, (one.unsqueeze(1) - one.unsqueeze(0)).flatten(0, 1)])
     moving = torch.ones(counts.shape[:-1], dtype=torch.bool, device=counts.device)
     while bool((moving & urn.interior).any()):
-        best, at = torch.full_like(counts[..., 0], -torch.inf), torch.zeros_like(counts)
+        best, move = torch.full_like(counts[..., 0], -torch.inf), torch.zeros_like(counts)
         for some in exchanges.split(groups + 1):
             candidates = counts + some.reshape(len(some), *(1,) * (counts.dim() - 1), groups)
             value, index = log_prob(candidates).max(0)
             better = value > best + _LEAST_GAIN
-            at = torch.where(better.unsqueeze(-1), some[index], at)
+            move = torch.where(better.unsqueeze(-1), some[index], move)
             best = torch.where(better, value, best)
-        moving = at.abs().sum(-1) > 0
-        counts = counts + at
+        moving = move.abs().sum(-1) > 0
+        counts = counts + move
     return counts

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Sizes of tables as Python numbers, also where PyTorch traces, compiles or vmaps a function."""
+
 from __future__ import annotations
 
 import warnings
@@ -10,10 +12,10 @@ from torch import Tensor
 
 
 def largest(counts: Tensor) -> int:
-    """The largest entry as a Python number, for sizes of tables that must be static.
+    """The largest entry as a Python number: a table needs it, since its size must be static.
 
-    It reads through the wrappers of ``torch.func``, and while ``torch.jit.trace`` runs the number
-    becomes a constant of the trace, as sizes and totals of a model are.
+    The function sees through the wrappers of ``torch.func``. While ``torch.jit.trace`` runs, the
+    number becomes a constant of the trace. Sizes and totals of a model are such constants too.
     """
     if torch.compiler.is_compiling():
         return int(counts.max())
@@ -26,7 +28,7 @@ def largest(counts: Tensor) -> int:
 
 
 def inside_transform() -> bool:
-    """Whether loops that end on data are out of question: traced, compiled, or under torch.func."""
+    """Whether a loop must not depend on data: in a trace, in compiled code, in ``torch.func``."""
     return (
         torch.jit.is_tracing()
         or torch.compiler.is_compiling()

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The urn as kernels want it: in float64, with its edges masked; and its bounds as numbers."""
+"""The urn as the functions need it: float64, edges masked. And the sizes of tables as numbers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .tracing import largest
 class Urn(NamedTuple):
     """The urn in float64.
 
-    An entry with only one possible draw (nothing drawn, everything drawn), or with none, is
-    replaced by a harmless problem. So kernels need no branch, and no gradient meets a NaN. The
-    masks remember the true answer.
+    Some entries of a batch have only one possible draw (nothing drawn, everything drawn) or none.
+    They are replaced by a harmless problem. So no function needs a branch, and no gradient meets a
+    NaN. The masks remember the true answer.
     """
 
     log_weights: Tensor  # (..., G), finite
@@ -34,17 +34,19 @@ class Urn(NamedTuple):
 
 
 def grow(batch_shape: Size, batch_dim: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-    """Tensors whose first ``batch_dim`` dimensions are a batch, for a larger batch shape."""
+    """Expand tensors to a larger batch shape; the batch is their first ``batch_dim`` dimensions."""
     return tuple(x.expand(batch_shape + x.shape[batch_dim:]) for x in tensors)
 
 
 def make_urn(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Urn:
     r"""Broadcast the three parameters, and separate the edges from the interior.
 
+    Cost: O(G).
+
     :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
     :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
     :param Tensor total_count: :math:`n`, shape ``(...)``.
-    :return: an :class:`Urn`, differentiable in the log-weights.
+    :return: an :class:`Urn` in float64, differentiable in the log-weights.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import make_urn
@@ -74,7 +76,7 @@ def make_urn(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> U
 
 
 def log_of_weights(weights: Tensor) -> Tensor:
-    """Logarithms of weights: ``-inf`` for a weight of 0, without a gradient (torch has NaN)."""
+    """Logarithms of weights; ``-inf`` with gradient 0 for a weight of 0 (torch gives NaN)."""
     zero = weights == 0
     return torch.where(zero, -torch.inf, torch.log(torch.where(zero, 1.0, weights)))
 
@@ -91,11 +93,19 @@ def _broadcast(
 
 
 class Bounds:
-    """How large tables must be, as Python numbers; each is asked of the device at most once.
+    """How large tables must be, as Python numbers. Each number is read from the device once.
 
     :param Tensor group_sizes: shape ``(..., G)``.
     :param Tensor total_count: shape ``(...)``.
     :param known: ``size`` and ``total``, if they are known already.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import Bounds
+    >>> bounds = Bounds(
+    ...     group_sizes=torch.tensor([[6.0, 4.0], [2.0, 1.0]]), total_count=torch.tensor([3.0, 2.0])
+    ... )
+    >>> bounds.size, bounds.total, bounds.elements
+    (6, 3, 10)
     """
 
     def __init__(
@@ -130,9 +140,10 @@ class Bounds:
         return self._elements
 
     def one_urn(self) -> tuple[list[int], int]:
-        """Sizes and total, which must be the same in all entries of the batch.
+        """Sizes and total of the urn, if all entries of the batch are the same urn.
 
-        :raises NotImplementedError: if they are not.
+        :return: the sizes as a list of integers, and the total.
+        :raises NotImplementedError: if sizes or totals differ within the batch.
         """
         totals = self._total_count.reshape(-1)
         sizes = self._group_sizes.reshape(-1, self._group_sizes.shape[-1])

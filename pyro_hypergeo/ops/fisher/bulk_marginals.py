@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Marginals of Fisher's law where they have mass, and the entropy that follows from them."""
+
 from __future__ import annotations
 
 import math
@@ -16,36 +18,36 @@ from .state import FisherState, solve_fisher
 
 
 class Windows(NamedTuple):
-    """Where each group's marginal has all of its mass to rounding, and the probabilities there."""
+    """For each group, W consecutive counts that hold all mass to rounding; and their marginals."""
 
     counts: Tensor  # (..., G, W)
-    probs: Tensor  # (..., G, W)
+    probs: Tensor  # (..., G, W): the marginal probabilities
     log_tilted: Tensor  # (..., G, W): log pmf of the tilted binomial of the group
 
 
 def width_of_mass(size: int) -> int:
-    """Points around the mean that hold all but 1e-17 of a count up to `size`."""
+    """How many points around the mean hold all but 1e-17 of the mass of a count up to `size`."""
     size = max(size, 0)
     return min(size + 1, 2 * math.ceil(4.5 * math.sqrt(size) + 10) + 1)
 
 
 def window_start(mean: Tensor, size: Tensor, width: int) -> Tensor:
-    """First of the `width` consecutive counts around the mean, inside 0..size where they fit."""
+    """The first of `width` consecutive counts around the mean; they stay in 0..size if they fit."""
     start = torch.round(mean.detach()) - width // 2
     return torch.minimum(start, size + 1 - width).clamp(min=0)
 
 
 def marginal_windows(state: FisherState, bounds: Bounds) -> Windows:
-    """Marginals of all groups where they have mass, in one Fourier transform a group.
+    """Marginals of all groups where they have mass, by one Fourier transform for each group.
 
-    The absolute error is some 1e-14 at most; :func:`log_marginals` is for the tails.
-    Differentiable in the log-weights. Cost: O(G (M + sqrt(N)) log N), with M the largest
-    size and N elements.
+    The absolute error is about 1e-14 at most. In the tails, use :func:`log_marginals`.
+    Differentiable in the log-weights. Cost: O(G (M + sqrt(N)) log N), with M the largest size and
+    N elements.
     """
     urn, elements = state.urn, bounds.elements
     width = width_of_mass(bounds.size)
     period = width + min(elements, math.ceil(4 * math.sqrt(elements) + 11)) + 1
-    period += 1 - period % 2  # an odd one leaves out t = pi, where fair coins have modulus 0
+    period += 1 - period % 2  # odd, to avoid t = pi: there a fair coin has modulus 0
     groups = tilted_groups(urn.log_weights, urn.sizes, state.tilt)
     start = window_start(state.mean, urn.sizes, width)
     counts = start.unsqueeze(-1) + torch.arange(width, dtype=start.dtype, device=start.device)
@@ -57,7 +59,7 @@ def marginal_windows(state: FisherState, bounds: Bounds) -> Windows:
     own_phase = phases(groups, haversine, torch.sin(t))
     counted = counted_by_rest(groups)
     offset = urn.total.unsqueeze(-1) - start - (counted.sum(-1, keepdim=True) - counted)
-    # exp(i offset t): the product is reduced modulo the period first, where it is an integer.
+    # exp(i offset t): offset * index is an integer. It is first reduced modulo the period.
     turn = torch.remainder(offset.unsqueeze(-1) * index, period) * (2 * math.pi / period)
     phase = own_phase.sum(-2, keepdim=True) - own_phase - turn
     amplitude = torch.exp(modulus.sum(-2, keepdim=True) - modulus)
@@ -71,25 +73,34 @@ def marginal_windows(state: FisherState, bounds: Bounds) -> Windows:
 
 
 def entropy_given(state: FisherState, bounds: Bounds) -> Tensor:
-    """The entropy in float64 from marginals alone: -log p is a sum over groups and a constant."""
+    """The entropy, (...), in float64, from the marginals: -log p is a sum over groups."""
     windows = marginal_windows(state, bounds)
     result = state.log_center - (windows.probs * windows.log_tilted).sum((-1, -2))
     return torch.where(state.urn.interior, result, 0.0)
 
 
 def entropy(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
-    r"""Entropy in nats, of shape ``(...)``; arguments as for :func:`log_partition`.
+    r"""Entropy in nats under Fisher's law.
 
     .. math::
 
         H = A(\theta) - \sum_i \Bigl( \theta_i E[x_i] + E \log \tbinom{m_i}{x_i} \Bigr)
 
-    The expectations come from the marginals, none of which needs enumeration.
-    Cost: O(G (max m + sqrt(N)) log N) at most, with N elements.
+    The expectations come from the marginals, without a sum over the support. Differentiable in the
+    log-weights. Cost: O(G (max m + sqrt(N)) log N) at most, with N elements.
+
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
+    :return: shape ``(...)``, in the dtype of the log-weights.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import entropy
-    >>> entropy(torch.zeros(2), torch.tensor([1.0, 1.0]), torch.tensor(1.0))
+    >>> entropy(
+    ...     log_weights=torch.zeros(2),
+    ...     group_sizes=torch.tensor([1.0, 1.0]),
+    ...     total_count=torch.tensor(1.0),
+    ... )
     tensor(0.6931)
     """
     state = solve_fisher(log_weights, group_sizes, total_count)

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The log-probability of counts under Fisher's law."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -19,19 +21,22 @@ def log_prob(
     group_sizes: Tensor,
     total_count: Tensor,
 ) -> Tensor:
-    r"""Log-probability of counts, of the broadcast batch shape; ``-inf`` outside of the support.
+    r"""Log-probability of counts under Fisher's law.
 
     .. math::
 
         \log p(x) = \sum_i \Bigl( \log \tbinom{m_i}{x_i} + x_i \theta_i \Bigr) - A(\theta)
 
-    Evaluated as tilted binomials in deviance form, so that nothing cancels however large the urn.
-    The formula extends to real counts between the bounds, and is differentiable in them and in
+    It is computed from tilted binomials in deviance form. So nothing cancels, even in large urns.
+    The formula also holds for real counts between the bounds. Differentiable in the counts and in
     the log-weights. Cost: O(G).
 
-    :param Tensor value: counts, shape ``(..., G)``.
-
-    The other arguments are those of :func:`log_partition`.
+    :param Tensor value: counts :math:`x`, shape ``(..., G)``.
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
+    :return: the broadcast batch shape, in the dtype of the log-weights; ``-inf`` outside of the
+        support.
 
     **References:**
 
@@ -39,8 +44,12 @@ def log_prob(
 
     >>> import torch
     >>> from pyro_hypergeo.ops import log_prob
-    >>> sizes, total = torch.tensor([2.0, 1.0]), torch.tensor(1.0)
-    >>> log_prob(torch.tensor([1.0, 0.0]), torch.zeros(2), sizes, total).exp()
+    >>> log_prob(
+    ...     value=torch.tensor([1.0, 0.0]),
+    ...     log_weights=torch.zeros(2),
+    ...     group_sizes=torch.tensor([2.0, 1.0]),
+    ...     total_count=torch.tensor(1.0),
+    ... ).exp()
     tensor(0.6667)
     """
     state = solve_fisher(log_weights, group_sizes, total_count)
@@ -48,7 +57,7 @@ def log_prob(
 
 
 def log_prob_given(state: FisherState, value: Tensor) -> Tensor:
-    """The log-probability in float64 of a state."""
+    """The log-probability of counts (..., G) under a state, in float64."""
     urn, x = state.urn, value.double()
     on_lattice = ((x >= 0) & (x <= urn.sizes)).all(-1) & ((x.sum(-1) - urn.total).abs() < 0.5)
     at_edge = ((x - urn.edge).abs() < 0.5).all(-1) & urn.feasible
@@ -65,10 +74,10 @@ def log_prob_given(state: FisherState, value: Tensor) -> Tensor:
 
 
 class _LogProb(torch.autograd.Function):
-    """sum_i log C(m_i, x_i) + x_i theta_i - A(theta), evaluated where nothing cancels.
+    """sum_i log C(m_i, x_i) + x_i theta_i - A(theta), without cancellation.
 
-    The forward pass compares tilted binomials with their sum; both derivatives are those of the
-    plain formula.
+    The value comes from tilted binomials and the probability of their sum. The derivatives are
+    those of the plain formula.
     """
 
     generate_vmap_rule = True
@@ -100,7 +109,7 @@ class _LogProb(torch.autograd.Function):
 
 
 class _LogProbForwardMode(_LogProb):
-    # Apart, since torch.compile takes no function that has this method.
+    # A class of its own: torch.compile rejects a function with this method.
     @staticmethod
     def jvp(ctx: Any, along_x: Tensor | None, along_theta: Tensor | None, *_: Any) -> Tensor:
         x, theta, sizes, mean = ctx.saved_tensors
@@ -113,4 +122,5 @@ class _LogProbForwardMode(_LogProb):
 
 
 def _slope(x: Tensor, theta: Tensor, sizes: Tensor) -> Tensor:
+    """The derivative of the log-probability in each count, (..., G)."""
     return theta + torch.digamma(sizes - x + 1) - torch.digamma(x + 1)

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Elementary symmetric polynomials: log-partition functions of groups of one element."""
+
 from __future__ import annotations
 
 import torch
@@ -18,16 +20,18 @@ def log_elementary_symmetric(log_values: Tensor, order: int | Tensor) -> Tensor:
 
         \log e_k(v) = \log \sum_{i_1 < \dots < i_k} v_{i_1} \cdots v_{i_k}
 
-    It is :func:`log_partition` of groups of one element each. Cost: O(G), whatever the order.
+    This is :func:`log_partition` of groups of one element each. Differentiable. Cost: O(G) for any
+    order.
 
     :param Tensor log_values: :math:`\log v`, shape ``(..., G)``; ``-inf`` is a value of 0.
     :param order: :math:`k`; an int or a tensor of shape ``(...)``.
     :return: shape ``(...)``, in the dtype of the logarithms; ``-inf`` where no product has k
-        factors above 0. Its gradient is the probability of each value to be in the product.
+        factors above 0. The gradient is the probability of each value to be in the product.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import log_elementary_symmetric
-    >>> log_elementary_symmetric(torch.tensor([1.0, 2.0, 3.0]).log(), 2).exp()  # 2 + 3 + 6
+    >>> values = torch.tensor([1.0, 2.0, 3.0])
+    >>> log_elementary_symmetric(log_values=values.log(), order=2).exp()  # 2 + 3 + 6
     tensor(11.0000)
     """
     k = torch.as_tensor(order, dtype=torch.float64, device=log_values.device)
@@ -41,18 +45,18 @@ def log_elementary_symmetrics(log_values: Tensor, max_order: int | None = None) 
 
         \sum_k e_k(v) z^k = \prod_i (1 + v_i z)
 
-    The product is taken down a binary tree, in log space: all terms are positive, so that every
-    order has full relative accuracy. Differentiable twice. Cost: O(G K) with K = max_order, in
-    log2 G steps.
+    A binary tree takes the product in log space. All terms are positive, so every order has full
+    relative accuracy. Differentiable twice. Cost: O(G K) with K = max_order, in log2 G steps.
 
     :param Tensor log_values: :math:`\log v`, shape ``(..., G)``; ``-inf`` is a value of 0.
     :param int max_order: the largest order; G if not given.
-    :return: shape ``(..., max_order + 1)``, in the dtype of the logarithms.
+    :return: shape ``(..., max_order + 1)``, in the dtype of the logarithms; ``-inf`` as for
+        :func:`log_elementary_symmetric`.
     :raises ValueError: if ``max_order`` is negative.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import log_elementary_symmetrics
-    >>> log_elementary_symmetrics(torch.tensor([1.0, 2.0, 3.0]).log()).exp()
+    >>> log_elementary_symmetrics(log_values=torch.tensor([1.0, 2.0, 3.0]).log()).exp()
     tensor([ 1.0000,  6.0000, 11.0000,  6.0000])
     """
     values = log_values.shape[-1]

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Evidence and posterior of Fisher's counts, if each group's count is observed with noise."""
+
 from __future__ import annotations
 
 import torch
@@ -16,32 +18,38 @@ from .terms import log_tilted_terms
 def log_evidence(
     log_likelihoods: Tensor, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor
 ) -> Tensor:
-    r"""Log-evidence of observations that are independent of each other given the counts.
+    r"""Log-evidence of observations of the counts, one for each group.
+
+    Given the counts, the observations are independent of each other:
 
     .. math::
 
         \log \sum_x p(x) \prod_i L_i(x_i)
 
-    Its gradient in ``log_likelihoods`` is the posterior marginal of each group, and in the
-    log-weights the posterior mean less the prior mean; differentiable twice. All in float64
-    inside. Cost: O(G n min(n, max m)).
+    The gradient in ``log_likelihoods`` is the posterior marginal of each group. The gradient in the
+    log-weights is the posterior mean minus the prior mean. Differentiable twice.
+    Cost: O(G n min(n, max m)).
 
     :param Tensor log_likelihoods: :math:`\log L_i(k)`, shape ``(..., G, M + 1)`` for the counts
-        0, ..., M, which must reach the largest possible one; ``-inf`` says that a count is ruled
-        out. Entries beyond a group's size are ignored.
-    :param Tensor log_weights: shape ``(..., G)``; ``-inf`` is a weight of 0.
-    :param Tensor group_sizes: shape ``(..., G)``.
-    :param Tensor total_count: shape ``(...)``.
+        0, ..., M; one row may serve all groups, ``(..., 1, M + 1)``. M must reach the largest
+        possible count. ``-inf`` rules a count out. Entries above a group's size are ignored.
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
     :return: shape ``(...)``, in the dtype of the log-weights; ``-inf`` if all counts are ruled
         out.
-    :raises ValueError: if ``log_likelihoods`` has not one row for each group, or misses a
-        possible count.
+    :raises ValueError: if the number of rows of ``log_likelihoods`` is neither 1 nor G, or if a
+        possible count is missing.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import log_evidence
     >>> likelihoods = torch.tensor([[0.5, 0.5, 0.5], [0.0, 1.0, 1.0]])  # the second was drawn
-    >>> urn = torch.zeros(2), torch.tensor([2.0, 1.0]), torch.tensor(1.0)
-    >>> log_evidence(likelihoods.log(), *urn).exp()
+    >>> log_evidence(
+    ...     log_likelihoods=likelihoods.log(),
+    ...     log_weights=torch.zeros(2),
+    ...     group_sizes=torch.tensor([2.0, 1.0]),
+    ...     total_count=torch.tensor(1.0),
+    ... ).exp()
     tensor(0.1667)
     """
     problem = _Problem(log_likelihoods, log_weights, group_sizes, total_count)
@@ -51,17 +59,35 @@ def log_evidence(
 def posterior_log_marginals(
     log_likelihoods: Tensor, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor
 ) -> Tensor:
-    """Posterior log-marginals of all groups' counts, shape ``(..., G, M + 1)``.
+    r"""Posterior log-marginals of the counts of all groups.
 
-    Accurate relative to each probability, far into the tails; ``-inf`` where a count is
-    impossible, and everywhere if all counts are ruled out. Differentiable. Arguments, errors and
-    cost as for :func:`log_evidence`.
+    .. math::
+
+        \log p(x_i = k \mid L) = \log \sum_{x : x_i = k} p(x) \prod_j L_j(x_j) - \log
+        \sum_x p(x) \prod_j L_j(x_j)
+
+    Each probability has a small relative error, far into the tails. Differentiable.
+    Cost: O(G n min(n, max m)), as for :func:`log_evidence`.
+
+    :param Tensor log_likelihoods: :math:`\log L_i(k)`, shape ``(..., G, M + 1)`` for the counts
+        0, ..., M; one row may serve all groups, ``(..., 1, M + 1)``. M must reach the largest
+        possible count. ``-inf`` rules a count out. Entries above a group's size are ignored.
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
+    :return: shape ``(..., G, M + 1)``, in the dtype of the log-weights; ``-inf`` where a count is
+        impossible, and everywhere if all counts are ruled out.
+    :raises ValueError: as :func:`log_evidence`.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import posterior_log_marginals
     >>> likelihoods = torch.tensor([[1.0, 1.0, 1.0], [0.5, 1.0, 1.0]])
-    >>> urn = torch.zeros(2), torch.tensor([2.0, 1.0]), torch.tensor(1.0)
-    >>> posterior_log_marginals(likelihoods.log(), *urn).exp()
+    >>> posterior_log_marginals(
+    ...     log_likelihoods=likelihoods.log(),
+    ...     log_weights=torch.zeros(2),
+    ...     group_sizes=torch.tensor([2.0, 1.0]),
+    ...     total_count=torch.tensor(1.0),
+    ... ).exp()
     tensor([[0.5000, 0.5000, 0.0000],
             [0.5000, 0.5000, 0.0000]])
     """
@@ -78,19 +104,31 @@ def posterior_sample(
     total_count: Tensor,
     sample_shape: Size = Size(),  # noqa: B008
 ) -> Tensor:
-    """Exact draws from the posterior of the counts, of shape ``sample_shape + (..., G)``.
+    r"""Exact draws from the posterior of the counts, :math:`p(x) \prod_i L_i(x_i)` up to a factor.
 
-    One group after the other by inverse cdf, given what is left. Cost: that of
-    :func:`log_evidence` once, and O(G min(n, max m)) for each draw. Other arguments and errors as
-    there.
+    The groups are drawn one after another by inverse cdf, given the number of elements that is
+    left. Cost: O(G n min(n, max m)) once, and O(G min(n, max m)) for each draw. Not
+    differentiable.
 
-    :raises ValueError: if ``log_likelihoods`` rules out all counts.
+    :param Tensor log_likelihoods: :math:`\log L_i(k)`, shape ``(..., G, M + 1)`` for the counts
+        0, ..., M; one row may serve all groups, ``(..., 1, M + 1)``. M must reach the largest
+        possible count. ``-inf`` rules a count out. Entries above a group's size are ignored.
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
+    :param torch.Size sample_shape: shape of the draws for each urn.
+    :return: shape ``sample_shape + (..., G)``, in the dtype of the log-weights.
+    :raises ValueError: as :func:`log_evidence`, and if ``log_likelihoods`` rules out all counts.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import posterior_sample
     >>> likelihoods = torch.tensor([[1.0, 1.0, 1.0], [0.0, 1.0, 1.0]])  # the second was drawn
-    >>> urn = torch.zeros(2), torch.tensor([2.0, 1.0]), torch.tensor(2.0)
-    >>> posterior_sample(likelihoods.log(), *urn)
+    >>> posterior_sample(
+    ...     log_likelihoods=likelihoods.log(),
+    ...     log_weights=torch.zeros(2),
+    ...     group_sizes=torch.tensor([2.0, 1.0]),
+    ...     total_count=torch.tensor(2.0),
+    ... )
     tensor([1., 1.])
     """
     with torch.no_grad():
@@ -107,7 +145,7 @@ def posterior_sample(
 
 
 class _Problem:
-    """The posterior as a chain: the state is what remains after each group."""
+    """The posterior as a chain over the groups; its state is the number of elements left."""
 
     def __init__(
         self,
@@ -122,7 +160,7 @@ class _Problem:
         _check(log_likelihoods, state, largest_count)
         prior = log_tilted_terms(state, largest_count)
         likelihoods = log_likelihoods[..., : largest_count + 1].double()
-        # Not by adding: whatever stands beyond the size of a group is ignored.
+        # A sum alone would not do: entries above the size of a group must be ignored.
         self.log_terms = torch.where(prior == -torch.inf, prior, prior + likelihoods)
         self.log_suffixes = log_suffixes(self.log_terms, largest_total)
         batch = self.log_terms.shape[:-2]
@@ -132,24 +170,26 @@ class _Problem:
         self.log_evidence = log_sum - state.log_center
 
     def log_marginals(self) -> Tensor:
+        """Posterior log-marginals of all groups, (..., G, largest possible count + 1)."""
         length, width = self.log_suffixes.shape[-1], self.log_terms.shape[-1]
         possible = (self.log_sum > -torch.inf)[..., None, None]
         log_sum = torch.where(possible[..., 0, 0], self.log_sum, 0.0).unsqueeze(-1)
         remainder = torch.arange(length, dtype=self.total.dtype, device=self.total.device)
-        # Of the groups before: what they sum to if this much remains for the others.
+        # The sum of the groups before, if this much remains for the others.
         drawn = self.total.unsqueeze(-1) - remainder
         before = torch.where(remainder == 0, 0.0, -torch.inf).expand(drawn.shape)
         rows = []
         for i, terms in enumerate(self.log_terms.unbind(-2)):
             remaining = pad(_at(before, drawn), (0, width - 1), value=-torch.inf)
             after = self.log_suffixes[..., i + 1, :].unsqueeze(-2)
-            # [k, r]: r remain after this group, r + k before it.
+            # Entry [k, r]: r elements remain after this group, r + k before it.
             others = _log_sum_exp(remaining.unfold(-1, length, 1) + after)
             rows.append(terms + others - log_sum)
             before = log_convolve(terms, before, length)
         return torch.where(possible, torch.stack(rows, -2), -torch.inf)
 
     def sample(self, sample_shape: Size) -> Tensor:
+        """Draws, ``sample_shape + (..., G)``, in float64."""
         remaining = self.total.expand(sample_shape + self.total.shape)
         k = torch.arange(self.log_terms.shape[-1], dtype=remaining.dtype, device=remaining.device)
         counts = []
@@ -158,7 +198,7 @@ class _Problem:
             log_probs = terms + _at(after, remaining.unsqueeze(-1) - k)
             cdf = (log_probs - log_probs.amax(-1, keepdim=True)).exp().cumsum(-1)
             uniform = torch.rand(remaining.shape, dtype=cdf.dtype, device=cdf.device)
-            # Just under the whole: the first count whose cdf is beyond has positive probability.
+            # Just below the total. So the first count with a larger cdf has positive probability.
             target = uniform * (1 - 2**-52) * cdf[..., -1]
             count = (cdf <= target.unsqueeze(-1)).sum(-1).to(remaining.dtype)
             counts.append(count)
@@ -181,7 +221,7 @@ def _check(log_likelihoods: Tensor, state: FisherState, largest_count: int) -> N
 
 
 def _at(table: Tensor, index: Tensor) -> Tensor:
-    """Entries of the table (..., T) along its last dimension; ``-inf`` where there are none."""
+    """Entries of the table (..., T) at indices of its last dimension; ``-inf`` out of range."""
     shape = torch.broadcast_shapes(table.shape[:-1], index.shape[:-1])
     last = table.shape[-1] - 1
     clamped = index.long().clamp(0, last).expand(*shape, -1)
@@ -190,7 +230,7 @@ def _at(table: Tensor, index: Tensor) -> Tensor:
 
 
 def _log_sum_exp(table: Tensor) -> Tensor:
-    # torch's has NaN for a gradient where all summands are 0.
+    # The gradient of torch.logsumexp is NaN where all summands are 0.
     shift = table.detach().amax(-1, keepdim=True)
     shift = torch.where(shift == -torch.inf, 0.0, shift)
     total = (table - shift).exp().sum(-1)

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Fisher's law and the central one, as the layers above see them."""
+"""Fisher's law and the central law as objects."""
 
 from __future__ import annotations
 
@@ -20,74 +20,74 @@ from .terms import log_tilted_terms
 
 
 class FisherLaw(ExponentialFamily):
-    """Fisher's noncentral hypergeometric law: nearly all is known in closed form."""
+    """Fisher's noncentral hypergeometric law; nearly everything has a closed form."""
 
     name = "fisher"
     title = "Fisher's"
     story = "each element taken or left, the total known afterwards"
 
     def solve(self, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> FisherState:
-        """One pass over the nodes of the saddle point."""
+        """Find the saddle point, with one pass over its nodes."""
         return solve_fisher(log_weights, group_sizes, total_count)
 
     def log_prob(self, state: FisherState, value: Tensor) -> Tensor:
-        """Tilted binomials compared with their sum."""
+        """The tilted binomials, divided by the probability of their sum."""
         return log_prob_given(state, value)
 
     def log_partition(self, state: FisherState) -> Tensor:
-        """Known with the state."""
+        """A field of the state."""
         return state.log_partition
 
     def log_terms(self, state: FisherState, max_size: int) -> Tensor:
-        """Those of tilted binomials."""
+        """The log-probabilities of the tilted binomials."""
         return log_tilted_terms(state, max_size)
 
     def mean(self, state: FisherState) -> Tensor:
-        """Known with the state."""
+        """A field of the state."""
         return state.mean
 
     def variance(self, state: FisherState) -> Tensor:
-        """Without the other covariances."""
+        """The variances without the other covariances: O(G)."""
         return variance_given(state)
 
     def covariance(self, state: FisherState) -> Tensor:
-        """From one more pass over the nodes."""
+        """One more pass over the nodes: O(G^2)."""
         return covariance_given(state)
 
     def sample(self, state: FisherState, sample_shape: Size, bounds: Bounds) -> Tensor:
-        """By rejection, or down a tree of the groups' sums."""
+        """Rejection, or a tree of sums of groups."""
         return sample_given(state, sample_shape, bounds)
 
     def log_marginal(self, state: FisherState, group: int, max_size: int) -> Tensor:
-        """A saddle point of the other groups for each count."""
+        """One saddle point of the other groups for each count."""
         return log_marginal_given(state, group, max_size)
 
     def log_marginals(self, state: FisherState, bounds: Bounds) -> Tensor:
-        """The sums over groups are shared."""
+        """All marginals together; they share the sums over groups."""
         return log_marginals_given(state, bounds.size)
 
     def mode(self, state: FisherState) -> Tensor:
-        """By bisection."""
+        """A mode by bisection."""
         return mode_given(state.urn)
 
     def entropy(self, state: FisherState, bounds: Bounds, max_enumeration: int) -> Tensor:
-        """From the marginals, without a sum over the support."""
+        """The entropy from the marginals, without a sum over the support."""
         return entropy_given(state, bounds)
 
     def same_family(self, other: Law) -> bool:
-        """The central law is Fisher's with equal weights."""
+        """Whether the other law is Fisher's or central: the central law has equal weights."""
         return isinstance(other, FisherLaw)
 
 
 class CentralLaw(FisherLaw):
-    """Equal weights, under which the normaliser and the mean are known too."""
+    """The law of equal weights; the normaliser and the mean have closed forms too."""
 
     name = "central"
     title = "the central"
     story = "every element with the same probability"
 
     def solve(self, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> FisherState:
-        """In closed form; the weights are 1 whatever is given."""
+        """The state in closed form. All weights are 1; ``log_weights`` is ignored."""
         return solve_central(group_sizes, total_count)
 
 

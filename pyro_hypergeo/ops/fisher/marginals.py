@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Marginals of Fisher's law, accurate relative to each probability, far into the tails."""
+
 from __future__ import annotations
 
 import math
@@ -26,8 +28,8 @@ from ..saddlepoint.tilt import solve_tilt
 from ..tracing import largest
 from .state import FisherState, solve_fisher
 
-# Without a group that is not the one of largest variance, at least half of the variance remains;
-# nodes placed for the whole then reach as far as NODES would if there are sqrt(2) as many.
+# If we leave out one group (not the one of largest variance), at least half of the variance
+# remains. So sqrt(2) times as many nodes, placed for the sum of all groups, reach equally far.
 _SHARED_NODES = math.ceil(math.sqrt(2) * NODES)
 
 
@@ -38,17 +40,30 @@ def log_marginals(
     *,
     max_size: int | None = None,
 ) -> Tensor:
-    """Log-marginals of all groups, shape ``(..., G, max_size + 1)``, for counts 0, 1, ....
+    r"""Log-marginals of the counts 0, 1, ... of all groups under Fisher's law.
 
-    Accurate relative to each probability, far into the tails; ``-inf`` where a count is
-    impossible. Differentiable in the log-weights. Arguments as for :func:`log_partition`.
+    .. math::
+
+        p(x_i = k) = \mathrm{Bin}(k; m_i, p_i) \, \frac{\Pr[S_{-i} = n - k]}{\Pr[S = n]}
+
+    Here :math:`S` is the sum of independent binomials, and :math:`S_{-i}` leaves group i out. Each
+    probability has a small relative error, far into the tails. Differentiable in the log-weights.
     Cost: O(G max m) time and memory.
 
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
     :param int max_size: the largest count; the largest size in the batch if not given.
+    :return: shape ``(..., G, max_size + 1)``, in the dtype of the log-weights; ``-inf`` where a
+        count is impossible.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import log_marginals
-    >>> log_marginals(torch.zeros(2), torch.tensor([2.0, 1.0]), torch.tensor(1.0)).exp()
+    >>> log_marginals(
+    ...     log_weights=torch.zeros(2),
+    ...     group_sizes=torch.tensor([2.0, 1.0]),
+    ...     total_count=torch.tensor(1.0),
+    ... ).exp()
     tensor([[0.3333, 0.6667, 0.0000],
             [0.6667, 0.3333, 0.0000]])
     """
@@ -66,13 +81,32 @@ def log_marginal(
     *,
     max_size: int | None = None,
 ) -> Tensor:
-    """The log-marginal of one group, shape ``(..., max_size + 1)``, as :func:`log_marginals`.
+    r"""Log-marginal of the counts 0, 1, ... of one group under Fisher's law.
 
-    Cost: O(G m_group) time and memory.
+    .. math::
+
+        p(x_i = k) = \mathrm{Bin}(k; m_i, p_i) \, \frac{\Pr[S_{-i} = n - k]}{\Pr[S = n]}
+
+    This is one row of :func:`log_marginals`. Each probability has a small relative error, far into
+    the tails. Differentiable in the log-weights. Cost: O(G max_size) time and memory.
+
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
+    :param int group: index of the group.
+    :param int max_size: the largest count; the largest size of the group in the batch if not
+        given.
+    :return: shape ``(..., max_size + 1)``, in the dtype of the log-weights; ``-inf`` where a count
+        is impossible.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import log_marginal
-    >>> log_marginal(torch.zeros(2), torch.tensor([2.0, 1.0]), torch.tensor(1.0), 1).exp()
+    >>> log_marginal(
+    ...     log_weights=torch.zeros(2),
+    ...     group_sizes=torch.tensor([2.0, 1.0]),
+    ...     total_count=torch.tensor(1.0),
+    ...     group=1,
+    ... ).exp()
     tensor([0.6667, 0.3333])
     """
     state = solve_fisher(log_weights, group_sizes, total_count)
@@ -82,13 +116,13 @@ def log_marginal(
 
 
 def log_marginals_given(state: FisherState, max_size: int) -> Tensor:
-    """Log-marginals of all groups in float64 of a state.
+    """Log-marginals of all groups under a state, (..., G, max_size + 1), in float64.
 
-    For any tilt, log p_i(k) is the tilted binomial of group i at k, plus the log-probability that
-    the other groups sum to n - k, less the one that all sum to n. The middle term has full
-    relative accuracy at a tilt under which the mean of the others is within one of n - k. The
-    tilts for which the mean of all is n - M, ..., n + M hold such a one for every group and k, so
-    the sums over groups are shared.
+    For any tilt, log p_i(k) has three terms. The first is the log-probability of k in the tilted
+    binomial of group i. Add the log-probability that the others sum to n - k. Subtract the
+    log-probability that all groups sum to n. The second term is accurate if the mean of the others
+    is within one of n - k. Take the tilts for which the mean of all groups is n - M, ..., n + M.
+    They contain a good tilt for every group and every k. So the sums over groups are shared.
     """
     urn = state.urn
     theta, sizes = urn.log_weights.unsqueeze(-2), urn.sizes.unsqueeze(-2)
@@ -113,14 +147,14 @@ def log_marginals_given(state: FisherState, max_size: int) -> Tensor:
 
 
 def log_marginal_given(state: FisherState, group: int, max_size: int) -> Tensor:
-    """The log-marginal of one group: a saddle point of the others' law for each of its counts."""
+    """The log-marginal of one group, (..., max_size + 1): for each count, a saddle point."""
     urn = state.urn
     size, edge = urn.sizes[..., group, None], urn.edge[..., group, None]
     others = torch.arange(urn.sizes.shape[-1], device=size.device) != group
     theta, sizes = urn.log_weights.unsqueeze(-2), (urn.sizes * others).unsqueeze(-2)
     k = _counts(state, max_size)
     rest = (urn.total.unsqueeze(-1) - k).clamp(min=0)
-    rest = torch.minimum(rest, sizes.sum(-1))  # an impossible count is masked in the end
+    rest = torch.minimum(rest, sizes.sum(-1))  # impossible counts are masked in the end
     tilts = _tilt_near(theta.detach(), sizes, rest)
     log_rest = log_lattice_prob(lattice_nodes(tilted_groups(theta, sizes, tilts), rest))
     u = urn.log_weights[..., group, None] + tilts
@@ -134,7 +168,8 @@ def _counts(state: FisherState, max_size: int) -> Tensor:
 
 
 def _tilt_near(theta: Tensor, sizes: Tensor, target: Tensor) -> Tensor:
-    # At the ends of what the groups can sum to, half an element inside: the tilt stays finite.
+    """Tilts for mean sums near the targets (..., T); shape (..., T)."""
+    # At the smallest and the largest sum, we aim half an element inside: the tilt stays finite.
     sizes = torch.where(sizes.sum(-1, keepdim=True) > 0, sizes, 1.0)
     everything = sizes.sum(-1)
     margin = 0.5 * everything.clamp(max=1)
@@ -144,7 +179,7 @@ def _tilt_near(theta: Tensor, sizes: Tensor, target: Tensor) -> Tensor:
 
 
 def _best_tilt(groups: Tilted, rest: Tensor) -> Tensor:
-    # For each group and count the tilt under which the others' mean is nearest to what they sum to.
+    """For each group and count, the index of the best tilt: the others' mean is nearest to rest."""
     mean = (groups.sizes * groups.p).detach()
     others = (mean.sum(-1, keepdim=True) - mean).mT.cummax(-1).values.contiguous()
     rest = rest.contiguous()
@@ -156,6 +191,7 @@ def _best_tilt(groups: Tilted, rest: Tensor) -> Tensor:
 
 
 def _log_rest_of_others(groups: Tilted, rest: Tensor, at: Tensor) -> Tensor:
+    """log Pr[the others sum to rest], (..., G, M + 1), for groups not of largest variance."""
     nodes = place_nodes(groups.sizes, groups.variance, _SHARED_NODES)
     modulus = log_moduli(groups, nodes.haversine)
     phase = phases(groups, nodes.haversine, nodes.sine)
@@ -171,6 +207,7 @@ def _log_rest_of_others(groups: Tilted, rest: Tensor, at: Tensor) -> Tensor:
 
 
 def _log_rest_of_dominant(groups: Tilted, rest: Tensor, at: Tensor) -> Tensor:
+    """log Pr[the others sum to rest], (..., G, M + 1), for the group of largest variance."""
     sizes = torch.where(has_largest_variance(groups), 0.0, groups.sizes)
     others = Tilted(groups.u, sizes, groups.p, groups.q, sizes * groups.p * groups.q)
     nodes = place_nodes(others.sizes, others.variance)
@@ -187,7 +224,9 @@ def _log_rest_of_dominant(groups: Tilted, rest: Tensor, at: Tensor) -> Tensor:
 def _log_lattice_prob(
     nodes: Positions, log_modulus: Tensor, phase: Tensor, counted: Tensor, rest: Tensor, at: Tensor
 ) -> Tensor:
-    # The tables run over (..., G or 1, T, J); `at` picks the tilt of each (..., G, M + 1).
+    """log Pr[sum = rest] by the trapezoidal rule, (..., G, M + 1), at the tilts that `at` picks."""
+
+    # The tables have the shape (..., G or 1, T, J).
     def pick(table: Tensor) -> Tensor:
         return torch.take_along_dim(table, at.unsqueeze(-1), -2)
 
@@ -196,12 +235,12 @@ def _log_lattice_prob(
     angle = pick(phase) - offset.unsqueeze(-1) * t
     value = 1 + (weight * torch.exp(pick(log_modulus)) * torch.cos(angle)).sum(-1)
     log_period = torch.take_along_dim(torch.log(nodes.period).unsqueeze(-2), at, -1)
-    # Tables are read for every group, also where another's is the one that holds.
+    # Both tables are read for every group, also where the other table has the right value.
     return torch.log(torch.where(value > 0, value, 1.0)) - log_period
 
 
 def _log_total(state: FisherState, tilts: Tensor) -> Tensor:
-    """log Pr[S = n] under other tilts than the central one, without cancellation."""
+    """log Pr[S = n] under other tilts than that of the state, (..., T), without cancellation."""
     urn = state.urn
     shift = (tilts - state.tilt.unsqueeze(-1)).unsqueeze(-1)  # (..., T, 1)
     u = (urn.log_weights + state.tilt.unsqueeze(-1)).unsqueeze(-2)
@@ -215,6 +254,7 @@ def _log_total(state: FisherState, tilts: Tensor) -> Tensor:
 def _on_support(
     state: FisherState, k: Tensor, size: Tensor, edge: Tensor, result: Tensor
 ) -> Tensor:
+    """The result at possible counts, ``-inf`` at others; at an edge the certain count has all."""
     everything = state.urn.sizes.sum(-1)
     total = state.urn.total
     while total.dim() < result.dim():

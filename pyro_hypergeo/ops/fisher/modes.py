@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""A most probable count vector under Fisher's law."""
+
 from __future__ import annotations
 
 import torch
@@ -8,32 +10,38 @@ from torch import Tensor
 
 from ..urn import Urn, make_urn
 
-# From a bracket of up to 10^3 down to rounding.
+# A bracket has a length of up to 10^3; so many halvings bring it down to rounding.
 _BISECTIONS = 64
 
 
 def mode(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
-    r"""A most probable count vector, for urns of any size.
+    r"""A most probable count vector under Fisher's law, for urns of any size.
 
-    The log-probability is a sum of concave functions of the counts, so the draw that takes the
-    element of largest gain n times is a mode. The gains are decreasing within a group: bisection
-    on the level that n gains exceed finds the same counts at once. Cost: O(G).
+    The log-probability is a sum of concave functions of single counts. One more element of group
+    :math:`i` gains :math:`\log \frac{m_i - x_i}{x_i + 1} + \theta_i`. To take the element of
+    largest gain n times gives a mode. Within a group the gains decrease. So we only need the level
+    that exactly n gains exceed; bisection finds it. Cost: O(G). Not differentiable.
 
-    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``.
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
     :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
     :param Tensor total_count: :math:`n`, shape ``(...)``.
-    :return: counts of shape ``(..., G)``; at a tie, one of the modes.
+    :return: counts, shape ``(..., G)``, in the dtype of the log-weights; at a tie, one of the
+        modes.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import mode
-    >>> mode(torch.tensor([0.0, 1.0]), torch.tensor([5.0, 5.0]), torch.tensor(4.0))
+    >>> mode(
+    ...     log_weights=torch.tensor([0.0, 1.0]),
+    ...     group_sizes=torch.tensor([5.0, 5.0]),
+    ...     total_count=torch.tensor(4.0),
+    ... )
     tensor([1., 3.])
     """
     return mode_given(make_urn(log_weights, group_sizes, total_count)).to(log_weights.dtype)
 
 
 def mode_given(urn: Urn) -> Tensor:
-    """A most probable count vector in float64."""
+    """A most probable count vector, (..., G), in float64."""
     theta, sizes, total = urn.log_weights.detach(), urn.sizes, urn.total
     absent = sizes <= 0
     reach = torch.log(sizes.amax(-1) + 2) + 1
@@ -44,7 +52,7 @@ def mode_given(urn: Urn) -> Tensor:
         enough = _counts_above(theta, sizes, middle).sum(-1) >= total
         low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
     counts, most = _counts_above(theta, sizes, low), _counts_above(theta, sizes, high)
-    # The groups that differ between the two sides of the level gain the same: any will do.
+    # Some groups differ between the two sides of the level. Their gains are equal: any is right.
     room = most - counts
     missing = (total - counts.sum(-1)).unsqueeze(-1)
     counts = counts + torch.minimum((missing - room.cumsum(-1) + room).clamp(min=0), room)
@@ -52,6 +60,7 @@ def mode_given(urn: Urn) -> Tensor:
 
 
 def _counts_above(theta: Tensor, sizes: Tensor, tilt: Tensor) -> Tensor:
-    # A group's next element gains log((m - x) / (x + 1)) + theta; this many gain more than -tilt.
+    # The next element of a group gains log((m - x) / (x + 1)) + theta. This many gain more than
+    # -tilt.
     u = theta + tilt.unsqueeze(-1)
     return torch.floor((sizes + 1) * torch.sigmoid(u)).minimum(sizes)

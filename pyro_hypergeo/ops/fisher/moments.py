@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Log-partition function, mean, variances and covariances of Fisher's law."""
+
 from __future__ import annotations
 
 import torch
@@ -11,7 +13,7 @@ from .state import FisherState, saddle_point, solve_fisher
 
 
 def variance_given(state: FisherState) -> Tensor:
-    """Variances in float64. Cost: O(G)."""
+    """Variances, (..., G), in float64. Cost: O(G)."""
     urn = state.urn
     groups, b = saddle_point(state)
     scale, dominant = groups.variance, has_largest_variance(groups)
@@ -23,7 +25,7 @@ def variance_given(state: FisherState) -> Tensor:
 
 
 def covariance_given(state: FisherState) -> Tensor:
-    """The covariance matrix in float64. Cost: O(G^2)."""
+    """The covariance matrix, (..., G, G), in float64. Cost: O(G^2)."""
     urn = state.urn
     groups, b = saddle_point(state)
     scale = groups.variance
@@ -41,15 +43,16 @@ def covariance_given(state: FisherState) -> Tensor:
 
 
 def log_partition(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
-    r"""Log-partition function of Fisher's noncentral hypergeometric law.
+    r"""Log-partition function of Fisher's law.
 
     .. math::
 
         A(\theta) = \log \, [z^n] \prod_i (1 + e^{\theta_i} z)^{m_i}
 
-    Exact to rounding by a saddle point and the trapezoidal rule, at a cost of O(G) (and one sort)
-    whatever the number of elements. Its gradient is :func:`mean`, its second derivative
-    :func:`covariance`, both by closed forms; higher ones by autograd. All in float64 inside.
+    A saddle point and the trapezoidal rule give it, exact to rounding; see
+    :mod:`pyro_hypergeo.ops.saddlepoint`. Its gradient is :func:`mean` and its second derivative is
+    :func:`covariance`. Both have closed forms. Autograd gives higher derivatives. Cost: O(G) and
+    one sort, for any number of elements.
 
     :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0, and
         has gradient 0.
@@ -60,47 +63,93 @@ def log_partition(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor)
     **References:**
 
     [1] Daniels, H. E. (1954) "Saddlepoint approximations in statistics", Annals of Mathematical
-        Statistics 25(4): the tilt, which the rule makes exact.
+        Statistics 25(4): the tilt. The trapezoidal rule makes the result exact.
 
     [2] Trefethen, L. N. and Weideman, J. A. C. (2014) "The exponentially convergent trapezoidal
         rule", SIAM Review 56(3).
 
     >>> import torch
     >>> from pyro_hypergeo.ops import log_partition
-    >>> log_partition(torch.zeros(2), torch.tensor([6.0, 4.0]), torch.tensor(3.0)).exp()
+    >>> log_partition(
+    ...     log_weights=torch.zeros(2),
+    ...     group_sizes=torch.tensor([6.0, 4.0]),
+    ...     total_count=torch.tensor(3.0),
+    ... ).exp()
     tensor(120.0000)
     """
     return solve_fisher(log_weights, group_sizes, total_count).log_partition.to(log_weights.dtype)
 
 
 def mean(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
-    """Mean counts, shape ``(..., G)``; arguments as for :func:`log_partition`. Cost: O(G).
+    r"""Mean counts under Fisher's law: the gradient of :func:`log_partition`.
+
+    .. math:: \mu_i = E[x_i] = \frac{\partial A}{\partial \theta_i}
+
+    Differentiable in the log-weights. Cost: O(G) and one sort.
+
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
+    :return: shape ``(..., G)``, in the dtype of the log-weights.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import mean
-    >>> mean(torch.zeros(2), torch.tensor([6.0, 4.0]), torch.tensor(3.0))
+    >>> mean(
+    ...     log_weights=torch.zeros(2),
+    ...     group_sizes=torch.tensor([6.0, 4.0]),
+    ...     total_count=torch.tensor(3.0),
+    ... )
     tensor([1.8000, 1.2000])
     """
     return solve_fisher(log_weights, group_sizes, total_count).mean.to(log_weights.dtype)
 
 
 def variance(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
-    """Variances, shape ``(..., G)``; arguments as for :func:`log_partition`. Cost: O(G).
+    r"""Variances of the counts under Fisher's law: the diagonal of :func:`covariance`.
+
+    .. math:: \mathrm{Var}(x_i) = \frac{\partial^2 A}{\partial \theta_i^2}
+
+    Differentiable in the log-weights. Cost: O(G) and one sort.
+
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
+    :return: shape ``(..., G)``, in the dtype of the log-weights.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import variance
-    >>> variance(torch.zeros(2), torch.tensor([6.0, 4.0]), torch.tensor(3.0))
+    >>> variance(
+    ...     log_weights=torch.zeros(2),
+    ...     group_sizes=torch.tensor([6.0, 4.0]),
+    ...     total_count=torch.tensor(3.0),
+    ... )
     tensor([0.5600, 0.5600])
     """
     return variance_given(solve_fisher(log_weights, group_sizes, total_count)).to(log_weights.dtype)
 
 
 def covariance(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
-    """Covariances, shape ``(..., G, G)``; arguments as for :func:`log_partition`. Cost: O(G^2).
+    r"""Covariances of the counts under Fisher's law.
+
+    .. math::
+
+        \Sigma_{ij} = \mathrm{Cov}(x_i, x_j)
+        = \frac{\partial^2 A}{\partial \theta_i \, \partial \theta_j}
+
+    Differentiable in the log-weights. Cost: O(G^2).
+
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
+    :return: shape ``(..., G, G)``, in the dtype of the log-weights.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import covariance
-    >>> covariance(torch.zeros(2), torch.tensor([6.0, 4.0]), torch.tensor(3.0))
+    >>> covariance(
+    ...     log_weights=torch.zeros(2),
+    ...     group_sizes=torch.tensor([6.0, 4.0]),
+    ...     total_count=torch.tensor(3.0),
+    ... )
     tensor([[ 0.5600, -0.5600],
             [-0.5600,  0.5600]])
     """

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Exact draws from Fisher's law by rejection."""
+
 from __future__ import annotations
 
 import torch
@@ -9,16 +11,17 @@ from torch import Size, Tensor
 from ..binomial import log_binomial_coefficient
 from .state import FisherState
 
-# A round with fewer proposals costs no less time, so the last open draws get several tries each.
+# A round with fewer proposals takes as long. So when few draws are left, each gets several tries.
 _ROUND = 512
 
 
 def sample_by_rejection(state: FisherState, sample_shape: Size) -> Tensor:
-    """Exact draws: tilted binomials for all groups but one, the keeper, which takes the rest.
+    """Exact draws, ``sample_shape + (..., G)``: all groups but one get tilted binomials.
 
-    The keeper is the group of largest variance; its binomial pmf over the mode's is the
-    probability that the proposal is accepted. Cost a draw: O(G), whatever the number of elements.
-    The loop ends on data, so this way can be neither traced nor compiled.
+    The other group takes the rest. This is the keeper, the group of largest variance. A proposal is
+    accepted with the keeper's binomial probability, divided by its largest value. Cost of a draw:
+    O(G), for any number of elements. The loop ends on data, so it can be neither traced nor
+    compiled.
     """
     urn = state.urn
     groups = urn.sizes.shape[-1]
@@ -32,7 +35,7 @@ def sample_by_rejection(state: FisherState, sample_shape: Size) -> Tensor:
     other_sizes, other_p = sizes.gather(-1, others), p.gather(-1, others)
     size, log_odds = sizes.gather(-1, keeper).squeeze(-1), u.gather(-1, keeper).squeeze(-1)
     total = urn.total.reshape(-1)
-    # The mode of a binomial; at a tie both neighbours have the same probability.
+    # The mode of a binomial; at a tie, both neighbours have the same probability.
     mode = torch.floor((size + 1) * torch.sigmoid(log_odds)).clamp(max=size)
     log_peak = log_binomial_coefficient(size, mode) + mode * log_odds
 
@@ -47,7 +50,7 @@ def sample_by_rejection(state: FisherState, sample_shape: Size) -> Tensor:
         inside = torch.minimum(rest.clamp(min=0), size[row])
         log_ratio = log_binomial_coefficient(size[row], inside) + inside * log_odds[row]
         accepted = torch.rand_like(rest).log() < log_ratio - log_peak[row]
-        # A NaN parameter must not keep the loop from its end.
+        # With a NaN parameter the loop must end too.
         accepted = (accepted & (rest == inside)) | log_ratio.isnan()
         first, done = accepted.int().argmax(0), accepted.any(0)
         column = torch.arange(todo.numel(), device=u.device)[done]

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Exact draws from Fisher's law by inverse cdf, down a binary tree of sums of groups."""
+
 from __future__ import annotations
 
 import math
@@ -14,30 +16,30 @@ from ..urn import Bounds
 from .bulk_marginals import width_of_mass, window_start
 from .state import FisherState
 
-# Keeps a conditional row from vanishing where its parent's draw had a probability under 1e-17.
+# A parent's draw may have a probability below 1e-17. This keeps the row of its children above 0.
 _FLOOR = 1e-140
 
 
-# Shapes are made Python numbers wherever they decide on what is done: while torch.jit.trace runs,
-# they are tensors.
+# While torch.jit.trace runs, shapes are tensors. Where they decide what is done, int(...) makes
+# them Python numbers.
 
 
 class _Level(NamedTuple):
-    """The laws of the sums of 1, 2, 4, ... neighbouring groups, where they have mass."""
+    """One level of the tree: the laws of sums of neighbouring groups, where they have mass."""
 
-    start: Tensor  # (..., nodes), the count of the first probability
-    probs: Tensor  # (..., nodes, W), up to a factor
+    start: Tensor  # (..., nodes): the sum that the first probability belongs to
+    probs: Tensor  # (..., nodes, W): of W consecutive sums, up to a factor
     mean: Tensor  # (..., nodes)
-    size: Tensor  # (..., nodes)
+    size: Tensor  # (..., nodes): the elements of its groups
 
 
 def sample_by_tree(state: FisherState, sample_shape: Size, bounds: Bounds) -> Tensor:
-    """Exact draws by inverse cdf down a binary tree of the groups' sums.
+    """Exact draws, ``sample_shape + (..., G)``, down a binary tree of sums of groups.
 
-    The root is the total. Each node's sum is split between its two children by their conditional
-    law, all nodes of a level at once, so the number of steps is log2 G and none depends on data.
-    Cost a draw: O(n log G), with sqrt(N) for n where that is less; O(G log n) where there are so
-    many draws that the cdf of every split is tabulated first.
+    The root is the total. Each node splits its sum between its two children, by their law given
+    this sum. All nodes of a level are split at once. So there are log2 G steps, and none depends on
+    data. Cost of a draw: O(n log G), or O(sqrt(N) log G) if that is less. For many draws, the cdf
+    of every split is first put in a table; then a draw costs O(G log n).
     """
     levels = _build(state, bounds)
     shape = sample_shape + state.urn.total.shape
@@ -49,6 +51,7 @@ def sample_by_tree(state: FisherState, sample_shape: Size, bounds: Bounds) -> Te
 
 
 def _build(state: FisherState, bounds: Bounds) -> list[_Level]:
+    """The levels from the groups up to the two children of the root; none for one group."""
     urn = state.urn
     u = (urn.log_weights + state.tilt.unsqueeze(-1)).detach()
     cap = min(bounds.size, bounds.total)
@@ -65,7 +68,7 @@ def _leaves(sizes: Tensor, u: Tensor, cap: int) -> _Level:
     start = window_start(mean, sizes.clamp(max=cap), width)
     steps = torch.arange(width - 1, dtype=u.dtype, device=u.device)
     k = start.unsqueeze(-1) + steps
-    # A binomial's pmf by its ratios of neighbours, which needs no log-gamma.
+    # The pmf of a binomial from ratios of neighbours: this needs no log-gamma.
     log_ratio = torch.log((sizes.unsqueeze(-1) - k).clamp(min=0) / (k + 1)) + u.unsqueeze(-1)
     log_probs = pad(log_ratio.cumsum(-1), (1, 0))
     probs = torch.exp(log_probs - log_probs.amax(-1, keepdim=True))
@@ -73,6 +76,7 @@ def _leaves(sizes: Tensor, u: Tensor, cap: int) -> _Level:
 
 
 def _merge(level: _Level, cap: int) -> _Level:
+    """The next level: sums of pairs of nodes, cut to where they have mass, up to `cap` elements."""
     left, right = _children(level)
     width = width_of_mass(cap)
     length = 2 * int(level.probs.shape[-1]) - 1
@@ -84,7 +88,7 @@ def _merge(level: _Level, cap: int) -> _Level:
     probs = full.gather(-1, index.clamp(0, length - 1)) * inside
     probs = probs / probs.amax(-1, keepdim=True)
     merged = _Level(start, _keep_possible(start, probs, size), mean, size)
-    # An odd node has no partner on this level and goes up alone.
+    # The last of an odd number of nodes has no partner on this level. It goes up alone.
     alone = _nodes(level, slice(2 * mean.shape[-1], None))
     return _Level(
         torch.cat([merged.start, alone.start], -1),
@@ -95,10 +99,11 @@ def _merge(level: _Level, cap: int) -> _Level:
 
 
 def _convolve(a: Tensor, b: Tensor) -> Tensor:
+    """The convolution over the last dimensions, in full length."""
     length = int(a.shape[-1]) + int(b.shape[-1]) - 1
     if not torch.compiler.is_compiling():
         return torch.fft.irfft(torch.fft.rfft(a, n=length) * torch.fft.rfft(b, n=length), n=length)
-    # The same as products of real matrices: torch.compile has no code for complex numbers.
+    # The same by products of real matrices: torch.compile has no code for complex numbers.
     index = torch.arange(length, device=a.device)
     frequency = index[: length // 2 + 1]
     angle = (index.unsqueeze(-1) * frequency % length).to(a.dtype) * (2 * math.pi / length)
@@ -134,12 +139,18 @@ def _children(level: _Level) -> tuple[_Level, _Level]:
 
 
 def _split(level: _Level, parent: _Level | None, total: Tensor) -> Tensor:
-    # total: (sample, batch, half of the nodes, rounded up)
+    """The sums of the nodes of a level, given the sums of their parents.
+
+    :param _Level level: the level of the children.
+    :param _Level parent: the level above; ``None`` at the root, where the sum is certain.
+    :param Tensor total: sums of the parents, (sample, batch, parents).
+    :return: sums of the children, (sample, batch, children).
+    """
     left, right = _children(level)
     pairs = int(left.start.shape[-1])
     total, alone = total[..., :pairs], total[..., pairs:]
     uniform = torch.rand(total.shape, dtype=total.dtype, device=total.device)
-    # Just under the whole, so that the first count whose cdf is beyond has positive probability.
+    # Just below 1. So the first count with a larger cdf has positive probability.
     uniform = uniform * (1 - 2**-52)
     sample_dims = total.dim() - left.start.dim()
     draws = math.prod([int(n) for n in total.shape[:sample_dims]])
@@ -158,9 +169,9 @@ def _split(level: _Level, parent: _Level | None, total: Tensor) -> Tensor:
 
 
 def _conditional_cdf(left: _Level, right: _Level, total: Tensor) -> Tensor:
-    """The left child's cdf given the sum of both, up to a factor: total's shape + (W,)."""
+    """The left child's cdf given the sum of both, up to a factor; shape of total + (W,)."""
     width = int(left.probs.shape[-1])
-    # The right child's window, reversed, at the shift that the total gives it.
+    # The right child's probabilities in reverse order, shifted as the total says.
     last = (total - left.start - right.start).long().unsqueeze(-1)
     index = last - torch.arange(width, device=total.device)
     partner = right.probs.expand(index.shape).gather(-1, index.clamp(0, width - 1))
@@ -169,9 +180,9 @@ def _conditional_cdf(left: _Level, right: _Level, total: Tensor) -> Tensor:
 
 
 def _conditional_cdfs(left: _Level, right: _Level, first_sum: Tensor, sums: int) -> Tensor:
-    """The same for consecutive sums, (batch, nodes, sums, W), from the left's largest count down.
+    """The same cdfs for consecutive sums, (batch, nodes, sums, W); the left's largest count first.
 
-    Consecutive sums shift the right child's window by one, so that the rows are overlapping views.
+    The next sum shifts the right child's probabilities by one. So the rows are overlapping views.
     """
     width = int(left.probs.shape[-1])
     index = _indices(first_sum - left.start - right.start - width + 1, sums + width - 1)
@@ -181,7 +192,11 @@ def _conditional_cdfs(left: _Level, right: _Level, first_sum: Tensor, sums: int)
 
 
 def _look_up(table: Tensor, row: Tensor, uniform: Tensor) -> Tensor:
-    """How many entries of its row of the table (batch, nodes, rows, W) are at most each target."""
+    """For each draw, how many entries of its row are at most its target.
+
+    The table has the shape (batch, nodes, rows, W). The target is a uniform number, times the last
+    entry of the row.
+    """
     rows, width = int(table.shape[-2]), int(table.shape[-1])
     if rows == 1:
         last = table[..., 0, -1:]

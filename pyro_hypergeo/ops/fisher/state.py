@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The solved urn of Fisher's law: log-partition function, mean, tilt, and their derivatives."""
+
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -24,22 +26,22 @@ from ..urn import Urn, grow, make_urn
 
 
 class FisherState(NamedTuple):
-    """What one pass over the nodes gives, in float64."""
+    """The results of one pass over the nodes, in float64."""
 
     urn: Urn
-    log_partition: Tensor  # (...), its gradient is the mean
-    mean: Tensor  # (..., G), its gradient is the covariance
-    tilt: Tensor  # (...), no gradient
-    log_center: Tensor  # (...), log Pr[S = n] of the groups at this tilt
+    log_partition: Tensor  # (...); its gradient is the mean
+    mean: Tensor  # (..., G); its gradient is the covariance
+    tilt: Tensor  # (...); no gradient
+    log_center: Tensor  # (...): log Pr[S = n] of the groups at this tilt
 
     def expand(self, batch_shape: Size) -> FisherState:
-        """The same for a larger batch shape, without computing anything anew."""
+        """The same state for a larger batch shape, without computing anything again."""
         rest = grow(batch_shape, self.tilt.dim(), *self[1:])
         return FisherState(self.urn.expand(batch_shape), *rest)
 
 
 def solve_fisher(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> FisherState:
-    """The log-partition function and its gradient, with the tilt at which they were found."""
+    """The log-partition function, its gradient, and the tilt at which they were found."""
     urn = make_urn(log_weights, group_sizes, total_count)
     tilt = find_tilt(urn)
     value, gradient, log_center = apply(
@@ -57,7 +59,7 @@ def solve_fisher(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) 
 
 
 def solve_central(group_sizes: Tensor, total_count: Tensor) -> FisherState:
-    """The same for equal weights of one, where all is state in closed form."""
+    """The state for weights of 1, where everything has a closed form."""
     sizes, total = group_sizes.double(), total_count.double()
     urn = make_urn(torch.zeros_like(sizes), sizes, total)
     everything = urn.sizes.sum(-1)
@@ -75,7 +77,7 @@ def solve_central(group_sizes: Tensor, total_count: Tensor) -> FisherState:
 
 
 class _State(torch.autograd.Function):
-    """(A, dA/dtheta, log Pr[S = n]) with closed forms for the derivatives in theta."""
+    """(A, dA/dtheta, log Pr[S = n]); the derivatives in theta have closed forms."""
 
     generate_vmap_rule = True
 
@@ -114,7 +116,7 @@ class _State(torch.autograd.Function):
 
 
 class _StateForwardMode(_State):
-    # Apart, since torch.compile takes no function that has this method.
+    # A class of its own: torch.compile rejects a function with this method.
     @staticmethod
     def jvp(ctx: Any, direction: Tensor, *_: Any) -> Any:
         theta, sizes, total, tilt, mean = ctx.saved_tensors
@@ -127,6 +129,7 @@ class _StateForwardMode(_State):
 
 
 def _mean(groups: Tilted, nodes: LatticeNodes) -> Tensor:
+    """The mean counts, (..., G): the tilted means m_i p_i plus a correction from the nodes."""
     weights = torch.stack([2 * nodes.at.haversine * nodes.real, -nodes.at.sine * nodes.imag], -1)
     sums = torch.matmul(1 / nodes.decay, weights) / (1 + nodes.real.sum(-1))[..., None, None]
     shift = (groups.p - groups.q) * sums[..., 0] + sums[..., 1]
@@ -134,7 +137,7 @@ def _mean(groups: Tilted, nodes: LatticeNodes) -> Tensor:
 
 
 def saddle_point(state: FisherState) -> tuple[Tilted, Derivatives]:
-    """The groups tilted to the mean sum n, and the derivatives there."""
+    """The groups, tilted to a mean sum of n, and the averages over the nodes there."""
     urn = state.urn
     return _saddle_near(urn.log_weights, urn.sizes, urn.total, state.tilt)
 
@@ -149,10 +152,11 @@ def _saddle_near(
 def _covariance_product(
     theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor, vector: Tensor
 ) -> Tensor:
-    # The covariance times a vector without the matrix: O(G). In plain tensor operations, so that
-    # autograd supplies the third and higher derivatives.
+    """The covariance times a vector (..., G), without the matrix: O(G)."""
+    # These are plain tensor operations, so autograd gives the third and higher derivatives.
     groups, b = _saddle_near(theta, sizes, total, tilt)
-    # A constant vector has product 0. One that spares the group of largest variance cancels least.
+    # A constant vector has the product 0, so we may subtract one. We make the entry of the group of
+    # largest variance 0: then the least cancels.
     spared = has_largest_variance(groups)
     vector = vector - torch.where(spared, vector, 0.0).sum(-1, keepdim=True)
     return b.covariance_product(vector.unsqueeze(-1)).squeeze(-1)

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The factors of Fisher's law, one for each count, and sums of products over the last groups."""
+
 from __future__ import annotations
 
 import torch
@@ -13,23 +15,23 @@ from .state import FisherState
 
 
 def log_suffix_partitions(log_weights: Tensor, group_sizes: Tensor, total_max: int) -> Tensor:
-    r"""Log-partition functions of the last groups, for every number of them and every total.
+    r"""Log-partition functions of the last groups, for every first group and every total.
 
     .. math::
 
         S_{i, r} = \log \, [z^r] \prod_{j \ge i} (1 + e^{\theta_j} z)^{m_j},
         \qquad i = 0, \dots, G, \quad r = 0, \dots, \text{total\_max}
 
-    One convolution of positive terms in log space for each group, so that every entry has full
+    Each group needs one convolution of positive terms in log space. So every entry has full
     relative accuracy, far into the tails. Differentiable twice in the log-weights, without NaN at
-    weights of 0. Cost: O(G t min(t, max m)) time with t = total_max; memory O(G t) beyond the
-    convolution at work.
+    weights of 0. Cost: O(G t min(t, max m)) time with t = total_max. Memory: O(G t), plus that of
+    one convolution.
 
     :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
     :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
     :param int total_max: the largest total.
     :return: shape ``(..., G + 1, total_max + 1)``, in the dtype of the log-weights; ``-inf`` where
-        the groups hold too few elements. Row 0 belongs to all groups, row G to none.
+        the groups hold too few elements. Row 0 is for all groups, row G for no group.
     :raises ValueError: if ``total_max`` is negative.
 
     **References:**
@@ -39,7 +41,9 @@ def log_suffix_partitions(log_weights: Tensor, group_sizes: Tensor, total_max: i
 
     >>> import torch
     >>> from pyro_hypergeo.ops import log_suffix_partitions
-    >>> log_suffix_partitions(torch.zeros(2), torch.tensor([2.0, 1.0]), 3).exp()
+    >>> log_suffix_partitions(
+    ...     log_weights=torch.zeros(2), group_sizes=torch.tensor([2.0, 1.0]), total_max=3
+    ... ).exp()
     tensor([[1., 3., 3., 1.],
             [1., 1., 0., 0.],
             [1., 0., 0., 0.]])
@@ -59,10 +63,11 @@ def log_suffix_partitions(log_weights: Tensor, group_sizes: Tensor, total_max: i
 
 
 def log_tilted_terms(state: FisherState, max_size: int) -> Tensor:
-    """Logarithms of what each group's count contributes to the law, shape (..., G, max_size + 1).
+    """Log-factors of the law for each group and count, shape (..., G, max_size + 1).
 
-    Those of tilted binomials: up to a factor that is common to all count vectors, and such that
-    the terms of probable ones are not large. At an edge the only possible count has all.
+    These are the log-probabilities of tilted binomials. The product of the factors is the law, up
+    to a constant that is the same for all count vectors. Factors of probable counts are not large.
+    At an edge the only possible count has the factor 1.
     """
     urn = state.urn
     u = (urn.log_weights + state.tilt.unsqueeze(-1)).unsqueeze(-1)

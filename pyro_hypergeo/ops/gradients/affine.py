@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The estimator "affine": counts move by a map that carries mean and covariances along."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -16,35 +18,45 @@ from ..urn import Bounds
 from ..wallenius.law import WALLENIUS
 from .straight_through import moved_counts
 
-# Of the conjugate gradients, whose matrix is the identity but for what the skewness of the groups
-# adds.
+# Steps of the conjugate gradients. Few are enough: the matrix is the identity, plus a small part
+# from the skewness of the groups.
 _STEPS = 6
 
 
 def affine_gradient(
     counts: Tensor, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor
 ) -> Tensor:
-    r"""Counts that move by the affine map that takes their mean and their covariances along.
+    r"""Counts that move by an affine map, which carries their mean and covariances along.
 
-    With :math:`\mu`, :math:`\Sigma` and :math:`\kappa` the first three cumulants,
+    The law is Fisher's. Its first three cumulants are :math:`\mu`, :math:`\Sigma` and
+    :math:`\kappa`. The counts move by
 
     .. math::
 
         \frac{\partial x_i}{\partial \theta_j}
         := \Sigma_{ij} + \frac12 \sum_k \kappa_{ijk} \bigl(\Sigma^+ (x - \mu)\bigr)_k .
 
-    The gradient of :math:`E[f(x)]` is exact for every quadratic :math:`f`, products of two counts
-    among them, and the counts keep their sum. The value is that of ``counts``, unchanged.
-    The inverse is applied by conjugate gradients and no matrix is formed.
-    Cost: O(G), forward and backward, for each draw.
+    The gradient of :math:`E[f(x)]` is exact for every quadratic :math:`f`, such as products of two
+    counts. The counts keep their sum. The value is that of ``counts``, unchanged. Conjugate
+    gradients apply the pseudo-inverse :math:`\Sigma^+`, and no matrix is formed. Cost: O(G) for
+    each draw, forward and backward.
 
-    Arguments as for :func:`mean_gradient`.
+    :param Tensor counts: draws from the law, shape ``sample_shape + (..., G)``.
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
+    :return: the counts, shape ``sample_shape + (..., G)``, in their dtype; differentiable in the
+        log-weights.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import affine_gradient
     >>> log_weights = torch.zeros(3, requires_grad=True)
-    >>> x, m = torch.tensor([2.0, 1.0, 1.0]), torch.tensor([6.0, 4.0, 2.0])
-    >>> affine_gradient(x, log_weights, m, torch.tensor(4.0))
+    >>> affine_gradient(
+    ...     counts=torch.tensor([2.0, 1.0, 1.0]),
+    ...     log_weights=log_weights,
+    ...     group_sizes=torch.tensor([6.0, 4.0, 2.0]),
+    ...     total_count=torch.tensor(4.0),
+    ... )
     tensor([2., 1., 1.], grad_fn=<AddBackward0>)
     """
     return moved_counts(
@@ -55,8 +67,8 @@ def affine_gradient(
 def fisher_affine_movement(
     counts: Tensor, law: Law, state: FisherState, bounds: Bounds, temperature: Any = None
 ) -> Tensor:
-    """The movement of each draw under Fisher's law, without a matrix."""
-    # As the direction is held fixed, the gradient of Sigma(theta) direction is that of kappa.
+    """The movement of each draw under Fisher's law, in the shape of the counts; no matrix."""
+    # The direction is held fixed. So the gradient of Sigma(theta) times it is kappa times it.
     groups, b = saddle_point(state)
     shape = torch.broadcast_shapes(counts.shape, state.mean.shape)
     draws = shape[: len(shape) - state.mean.dim()]
@@ -70,9 +82,10 @@ def fisher_affine_movement(
 
 
 def _inverse_product(vectors: Tensor, variance: Tensor, b: Derivatives) -> Tensor:
-    # The covariance is close to what independent groups have given their sum, D - d d' / sum(d)
-    # with D = diag(d) the tilted variances. Scaled by D^(-1/2), and with its null space filled by
-    # the projection on D^(1/2) 1, it is close to the identity.
+    """The pseudo-inverse of the covariance times S vectors (..., G, S), by conjugate gradients."""
+    # The covariance is close to that of independent groups given their sum. This is
+    # D - d d' / sum(d), with D = diag(d) the tilted variances. We scale it by D^(-1/2), and fill
+    # its null space by the projection on D^(1/2) 1. The result is close to the identity.
     root = variance.sqrt().unsqueeze(-1)
     inverse_root = torch.where(root > 0, 1 / root, 0.0)
     null = root / variance.sum(-1).sqrt()[..., None, None]
@@ -101,24 +114,35 @@ def _ratio(a: Tensor, b: Tensor) -> Tensor:
 def wallenius_affine_gradient(
     counts: Tensor, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor
 ) -> Tensor:
-    r"""Counts that move by the affine map that takes their mean and their covariances along.
+    r"""Counts that move by an affine map, which carries their mean and covariances along.
 
-    With :math:`\mu` and :math:`\Sigma` the mean and the covariance under Wallenius' law,
+    The law is Wallenius', with mean :math:`\mu` and covariance :math:`\Sigma`. The counts move by
 
     .. math::
 
         \frac{\partial x}{\partial \theta_j} := \frac{\partial \mu}{\partial \theta_j}
         + \frac12 \frac{\partial \Sigma}{\partial \theta_j} \Sigma^+ (x - \mu) .
 
-    The gradient of :math:`E[f(x)]` is exact for every quadratic :math:`f`, and the counts keep
-    their sum. The value is that of ``counts``, unchanged. Arguments as for :func:`mean_gradient`.
-    Cost: that of :func:`wallenius_covariance`, and O(G^3).
+    The gradient of :math:`E[f(x)]` is exact for every quadratic :math:`f`. The counts keep their
+    sum. The value is that of ``counts``, unchanged. Cost: O(G^2) for each of 128 nodes, as for
+    :func:`wallenius_covariance`, plus O(G^3).
+
+    :param Tensor counts: draws from the law, shape ``sample_shape + (..., G)``.
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
+    :return: the counts, shape ``sample_shape + (..., G)``, in their dtype; differentiable in the
+        log-weights.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import wallenius_affine_gradient
     >>> log_weights = torch.zeros(3, requires_grad=True)
-    >>> x, m = torch.tensor([2.0, 1.0, 1.0]), torch.tensor([6.0, 4.0, 2.0])
-    >>> wallenius_affine_gradient(x, log_weights, m, torch.tensor(4.0))
+    >>> wallenius_affine_gradient(
+    ...     counts=torch.tensor([2.0, 1.0, 1.0]),
+    ...     log_weights=log_weights,
+    ...     group_sizes=torch.tensor([6.0, 4.0, 2.0]),
+    ...     total_count=torch.tensor(4.0),
+    ... )
     tensor([2., 1., 1.], grad_fn=<AddBackward0>)
     """
     return moved_counts(affine_movement, WALLENIUS, counts, log_weights, group_sizes, total_count)
@@ -127,13 +151,13 @@ def wallenius_affine_gradient(
 def affine_movement(
     counts: Tensor, law: Law, state: Any, bounds: Bounds, temperature: Any = None
 ) -> Tensor:
-    """The movement of each draw under any law, from its mean and covariance."""
-    covariance = law.covariance(state)  # first, since it may bring the mean along
+    """The movement of each draw under any law, in the shape of the counts."""
+    covariance = law.covariance(state)  # first: the state may keep the mean that this computes
     mean = law.mean(state)
     with torch.no_grad():
         away = counts.double() - mean
-        # In units of standard deviations, with the directions in which nothing varies made
-        # regular: the sum, and the groups whose count is certain.
+        # We solve in units of standard deviations. The matrix is singular where nothing varies: in
+        # the direction of the sum, and for groups whose count is certain. There it is made regular.
         variance = covariance.diagonal(dim1=-2, dim2=-1)
         certain = variance <= 1e-14 * variance.amax(-1, keepdim=True).clamp(min=1e-280)
         scale = torch.where(certain, 1.0, variance.clamp(min=1e-300).sqrt())

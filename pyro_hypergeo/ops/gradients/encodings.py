@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Counts as one-hot vectors and as masks, for integer counts and for soft counts."""
+
 from __future__ import annotations
 
 import torch
@@ -9,21 +11,22 @@ from torch.nn.functional import one_hot
 
 
 def counts_to_one_hot(counts: Tensor, size: int) -> Tensor:
-    r"""One-hot encoding over 0, ..., size of counts, hard or soft, with gradient.
+    r"""One-hot encoding of counts over 0, ..., ``size``, with gradients. Counts may be soft.
 
-    A count between two integers has its weight on these two, in proportion. The derivative at an
-    integer is the mean of those on both sides (of the only one at 0 and at ``size``), so that the
-    gradient of counts drawn by :class:`~pyro_hypergeo.FisherHypergeometricStraightThrough` passes
-    as well as that of soft counts.
+    A count between two integers puts its weight on these two, in proportion. The derivative at an
+    integer is the mean of the derivatives on both sides. At 0 and at ``size`` there is one side
+    only. So a gradient passes through soft counts, and also through the integer counts that
+    :class:`~pyro_hypergeo.FisherHypergeometricStraightThrough` draws. Cost: O(size) for each count.
 
-    :param Tensor counts: numbers from 0 to ``size``, of any shape ``(...)``.
-    :param int size: the largest count, 1 at least.
-    :return: shape ``(..., size + 1)``; sums to one over the last dimension. Cost: O(size) a count.
+    :param Tensor counts: numbers from 0 to ``size``, shape ``(...)``.
+    :param int size: the largest count, at least 1.
+    :return: shape ``(..., size + 1)``, in the dtype of the counts; sums to 1 over the last
+        dimension.
     :raises ValueError: if ``size`` is less than 1.
 
     >>> import torch
     >>> from pyro_hypergeo import counts_to_one_hot
-    >>> counts_to_one_hot(torch.tensor([2.0, 0.25]), 2)
+    >>> counts_to_one_hot(counts=torch.tensor([2.0, 0.25]), size=2)
     tensor([[0.0000, 0.0000, 1.0000],
             [0.7500, 0.2500, 0.0000]])
     """
@@ -36,24 +39,26 @@ def counts_to_one_hot(counts: Tensor, size: int) -> Tensor:
 
 
 def counts_to_mask(counts: Tensor, size: int) -> Tensor:
-    r"""The first ``counts`` of ``size`` places filled with ones, hard or soft, with gradient.
+    r"""A mask of ``size`` places, the first ``counts`` of them ones, with gradients.
 
-    The cumulative ("filled") encoding: place :math:`k` holds :math:`1[k < x]` and, where the count
-    ends within a place, the part of it. It selects, say, the first :math:`x_i` of the latent
-    factors of group :math:`i`; applied to the cumulative sums of the counts, its differences
-    assign consecutive elements to groups. Derivatives as for :func:`counts_to_one_hot`.
+    Place :math:`k = 0, 1, \dots` holds 1 if :math:`k < x`, and 0 otherwise. If a soft count ends
+    inside a place, the place holds the part. One use is to select the first :math:`x_i` of the
+    latent factors of group :math:`i`. Another use is to assign elements to groups: take the masks
+    of the cumulative sums of the counts, and then their differences. The derivatives are as for
+    :func:`counts_to_one_hot`. Cost: O(size) for each count.
 
-    :param Tensor counts: numbers from 0 to ``size``, of any shape ``(...)``.
-    :param int size: number of places, 1 at least.
-    :return: shape ``(..., size)``; sums to the count over the last dimension.
+    :param Tensor counts: numbers from 0 to ``size``, shape ``(...)``.
+    :param int size: number of places, at least 1.
+    :return: shape ``(..., size)``, in the dtype of the counts; sums to the count over the last
+        dimension.
     :raises ValueError: if ``size`` is less than 1.
 
     >>> import torch
     >>> from pyro_hypergeo import counts_to_mask
-    >>> counts_to_mask(torch.tensor([2.0, 0.25]), 3)
+    >>> counts_to_mask(counts=torch.tensor([2.0, 0.25]), size=3)
     tensor([[1.0000, 1.0000, 0.0000],
             [0.2500, 0.0000, 0.0000]])
-    >>> ends = counts_to_mask(torch.tensor([2.0, 1.0]).cumsum(-1), 3)
+    >>> ends = counts_to_mask(counts=torch.tensor([2.0, 1.0]).cumsum(-1), size=3)
     >>> ends.diff(dim=-2, prepend=torch.zeros(1, 3))  # which group has which of the 3 elements
     tensor([[1., 1., 0.],
             [0., 0., 1.]])
@@ -62,6 +67,7 @@ def counts_to_mask(counts: Tensor, size: int) -> Tensor:
 
 
 def _between(low: Tensor, share: Tensor, size: int) -> Tensor:
+    """One-hot vectors (..., size + 1), between those of ``low`` and ``low + 1``."""
     share = share.unsqueeze(-1)
     lower, upper = (one_hot(k.long(), size + 1).to(share.dtype) for k in (low, low + 1))
     return torch.lerp(lower, upper, share)

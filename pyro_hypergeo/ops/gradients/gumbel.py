@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The estimator "gumbel": counts move as a Gumbel-softmax, one group after another."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -23,11 +25,13 @@ def gumbel_gradient(
     total_count: Tensor,
     temperature: Tensor,
 ) -> Tensor:
-    r"""Counts that move as a Gumbel-softmax over the conditional law of group after group does.
+    r"""Counts that move as a Gumbel-softmax, one group after another, under Fisher's law.
 
-    The count of group :math:`i` given what the groups before it left is the argmax of its
-    perturbed log-probabilities :math:`\ell_{ik} + g_{ik}`. With the perturbations drawn from their
-    law given that the argmax is :math:`x_i`,
+    Let :math:`r_i` be the number of elements that the groups before group :math:`i` left. Let
+    :math:`\ell_{ik}` be the log-probability that group :math:`i` has the count :math:`k`, given
+    :math:`r_i`. With Gumbel variables :math:`g_{ik}`, the count is the argmax of
+    :math:`\ell_{ik} + g_{ik}`. We draw the :math:`g_{ik}` given that the argmax is :math:`x_i`.
+    The count moves by
 
     .. math::
 
@@ -35,16 +39,20 @@ def gumbel_gradient(
         \Bigl( \frac{\ell_{ik}(\theta, r_i) + g_{ik}}{\tau} \Bigr),
         \qquad r_i = n - \sum_{j < i} x_j ,
 
-    where what is left, :math:`r_i`, moves too: the log-probabilities are extended to real
-    remainders by central differences. The last group with elements takes what is left. The value is
-    that of ``counts``, unchanged. Cost: O(G n M) for each batch entry, O(G M) for each draw, with M
-    the largest size.
+    The remainder :math:`r_i` moves too: central differences extend the log-probabilities to real
+    remainders. The last group with elements takes all that is left. The value is that of
+    ``counts``, unchanged. Cost: O(G n M) for each batch entry and O(G M) for each draw, with M the
+    largest size.
 
-    :param Tensor temperature: :math:`\tau`, of a shape that broadcasts with ``(...)``. Low ones
-        have more noise, and less bias for functions that are nearly straight only: the slope is
-        taken at one end of each jump.
-
-    The other arguments are those of :func:`mean_gradient`.
+    :param Tensor counts: draws from the law, shape ``sample_shape + (..., G)``.
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
+    :param Tensor temperature: :math:`\tau > 0`; its shape broadcasts with ``(...)``. A lower
+        temperature gives more noise. It gives less bias only if the function is nearly linear: the
+        slope is taken at one end of each jump.
+    :return: the counts, shape ``sample_shape + (..., G)``, in their dtype; differentiable in the
+        log-weights.
 
     **References:**
 
@@ -56,9 +64,14 @@ def gumbel_gradient(
 
     >>> import torch
     >>> from pyro_hypergeo.ops import gumbel_gradient
-    >>> log_weights, temperature = torch.zeros(2, requires_grad=True), torch.tensor(1.0)
-    >>> x, m = torch.tensor([2.0, 1.0]), torch.tensor([6.0, 4.0])
-    >>> gumbel_gradient(x, log_weights, m, torch.tensor(3.0), temperature)
+    >>> log_weights = torch.zeros(2, requires_grad=True)
+    >>> gumbel_gradient(
+    ...     counts=torch.tensor([2.0, 1.0]),
+    ...     log_weights=log_weights,
+    ...     group_sizes=torch.tensor([6.0, 4.0]),
+    ...     total_count=torch.tensor(3.0),
+    ...     temperature=torch.tensor(1.0),
+    ... )
     tensor([2., 1.], grad_fn=<AddBackward0>)
     """
     return moved_counts(
@@ -69,7 +82,7 @@ def gumbel_gradient(
 def gumbel_movement(
     counts: Tensor, law: ExponentialFamily, state: Any, bounds: Bounds, temperature: Tensor
 ) -> Tensor:
-    """The movement of each draw."""
+    """The movement of each draw under an exponential family, in the shape of the counts."""
     urn, max_total_count = state.urn, max(bounds.total, 1)
     x = counts.double().expand(torch.broadcast_shapes(counts.shape, urn.sizes.shape))
     total = urn.total.unsqueeze(-1)
@@ -87,7 +100,7 @@ def gumbel_movement(
         slopes = at_remainders(_slopes(suffixes), rest, outside=0.0)
         by_left = (shares * (k - soft.unsqueeze(-1)) * slopes).sum(-1)
         by_left = by_left / temperature.double().unsqueeze(-1)
-        # A group that nothing comes after takes whatever is left.
+        # A group with no elements after it takes all that is left.
         by_left = torch.where(suffixes[..., 1:2].isneginf().squeeze(-1), 1.0, by_left)
     moved = []
     change = torch.zeros_like(soft[..., 0])
@@ -98,8 +111,9 @@ def gumbel_movement(
 
 
 def _perturbed(log_probs: Tensor, x: Tensor) -> Tensor:
-    # The largest of all perturbed log-probabilities is a Gumbel variable, whichever it belongs
-    # to; given it, the others are Gumbel variables truncated there.
+    """Perturbed log-probabilities (..., G, M + 1), drawn given that the argmax is x (..., G)."""
+    # The largest perturbed log-probability is a Gumbel variable, and independent of the argmax.
+    # Given this maximum, the others are Gumbel variables truncated at it.
     with torch.no_grad():
         possible = log_probs != -torch.inf
         exponential = torch.empty_like(log_probs).exponential_()
@@ -111,7 +125,10 @@ def _perturbed(log_probs: Tensor, x: Tensor) -> Tensor:
 
 
 def _slopes(suffixes: Tensor) -> Tensor:
-    """Derivatives of log-partition functions in the total: central where both neighbours exist."""
+    """Derivatives of log-partition functions in the total, (..., T + 1), by differences.
+
+    The difference is central where both neighbours exist.
+    """
     step = suffixes[..., 1:] - suffixes[..., :-1]
     exists = step.isfinite()
     step = torch.where(exists, step, 0.0)

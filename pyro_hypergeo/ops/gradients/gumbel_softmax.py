@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Steps of a Gumbel-softmax over counts: remainders, tables at remainders, tempered shares."""
+
 from __future__ import annotations
 
 import torch
@@ -8,9 +10,9 @@ from torch import Tensor
 
 
 def remainders(left: Tensor, terms: Tensor, max_total_count: int) -> Tensor:
-    """What remains of `left` (...) after counts of 0, 1, ..., (..., M + 1); out of range if none.
+    """What remains of ``left`` (...) after a count of 0, 1, ..., M; shape (..., M + 1), int64.
 
-    Out of range is max_total_count + 1.
+    If the count is larger than ``left``, the result is max_total_count + 1, which is out of range.
     """
     k = torch.arange(terms.shape[-1], dtype=left.dtype, device=left.device)
     rest = left.unsqueeze(-1) - k
@@ -18,13 +20,13 @@ def remainders(left: Tensor, terms: Tensor, max_total_count: int) -> Tensor:
 
 
 def at_remainders(table: Tensor, rest: Tensor, outside: float = -torch.inf) -> Tensor:
-    """Entries of a table (..., T + 1) at each remainder, `outside` where out of range."""
+    """Entries of a table (..., T + 1) at each remainder; ``outside`` where it is out of range."""
     table = torch.nn.functional.pad(table, (0, 1), value=outside)
     return table.expand(rest.shape[:-1] + table.shape[-1:]).gather(-1, rest)
 
 
 def tempered_softmax(log_odds: Tensor, temperature: Tensor) -> Tensor:
-    """Softmax over the last dimension whose gradient in the temperature survives -inf."""
+    """Softmax over the last dimension; ``-inf`` gives no NaN in the temperature's gradient."""
     possible = log_odds != -torch.inf
     scaled = torch.where(possible, log_odds, 0.0) / temperature
     return torch.softmax(torch.where(possible, scaled, -torch.inf), -1)

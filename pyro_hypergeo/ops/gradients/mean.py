@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The estimator "mean": counts move as their mean moves."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -17,21 +19,24 @@ from .straight_through import moved_counts
 def mean_gradient(
     counts: Tensor, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor
 ) -> Tensor:
-    r"""Counts that move as their mean does: the Jacobian is the covariance.
+    r"""Counts that move as their mean moves under Fisher's law.
+
+    The Jacobian is the covariance:
 
     .. math::
 
         \frac{\partial x_i}{\partial \theta_j} := \frac{\partial E[x_i]}{\partial \theta_j}
         = \operatorname{Cov}(x_i, x_j)
 
-    The gradient of :math:`E[f(x)]` is exact for linear :math:`f`, and has the least noise. The
+    The gradient of :math:`E[f(x)]` is exact for linear :math:`f`, and it has the least noise. The
     value is that of ``counts``, unchanged. Cost: O(G), forward and backward.
 
-    :param Tensor counts: draws of the law, shape ``sample_shape + (..., G)``.
-    :param Tensor log_weights: shape ``(..., G)``.
-    :param Tensor group_sizes: shape ``(..., G)``.
-    :param Tensor total_count: shape ``(...)``.
-    :return: the counts, differentiable in the log-weights.
+    :param Tensor counts: draws from the law, shape ``sample_shape + (..., G)``.
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
+    :return: the counts, shape ``sample_shape + (..., G)``, in their dtype; differentiable in the
+        log-weights.
 
     **References:**
 
@@ -41,8 +46,12 @@ def mean_gradient(
     >>> import torch
     >>> from pyro_hypergeo.ops import mean_gradient
     >>> log_weights = torch.zeros(2, requires_grad=True)
-    >>> x = torch.tensor([2.0, 1.0])
-    >>> x = mean_gradient(x, log_weights, torch.tensor([6.0, 4.0]), torch.tensor(3.0))
+    >>> x = mean_gradient(
+    ...     counts=torch.tensor([2.0, 1.0]),
+    ...     log_weights=log_weights,
+    ...     group_sizes=torch.tensor([6.0, 4.0]),
+    ...     total_count=torch.tensor(3.0),
+    ... )
     >>> x.detach()
     tensor([2., 1.])
     >>> x[0].backward()
@@ -55,27 +64,38 @@ def mean_gradient(
 def mean_movement(
     counts: Tensor, law: Law, state: Any, bounds: Bounds, temperature: Any = None
 ) -> Tensor:
-    """The movement, whatever the counts, under any law."""
+    """The movement under any law: the mean, (..., G). It is the same for all counts."""
     return law.mean(state)
 
 
 def wallenius_mean_gradient(
     counts: Tensor, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor
 ) -> Tensor:
-    r"""Counts that move as their mean under Wallenius' law does.
+    r"""Counts that move as their mean moves under Wallenius' law.
 
     .. math::
 
         \frac{\partial x_i}{\partial \theta_j} := \frac{\partial E[x_i]}{\partial \theta_j}
 
     The gradient of :math:`E[f(x)]` is exact for linear :math:`f`. The value is that of ``counts``,
-    unchanged. Arguments as for :func:`mean_gradient`. Cost: that of :func:`wallenius_mean`.
+    unchanged. Cost: O(G) for each of 128 nodes, as for :func:`wallenius_mean`.
+
+    :param Tensor counts: draws from the law, shape ``sample_shape + (..., G)``.
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
+    :return: the counts, shape ``sample_shape + (..., G)``, in their dtype; differentiable in the
+        log-weights.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import wallenius_mean_gradient
     >>> log_weights = torch.zeros(2, requires_grad=True)
-    >>> x, m = torch.tensor([2.0, 1.0]), torch.tensor([6.0, 4.0])
-    >>> wallenius_mean_gradient(x, log_weights, m, torch.tensor(3.0))
+    >>> wallenius_mean_gradient(
+    ...     counts=torch.tensor([2.0, 1.0]),
+    ...     log_weights=log_weights,
+    ...     group_sizes=torch.tensor([6.0, 4.0]),
+    ...     total_count=torch.tensor(3.0),
+    ... )
     tensor([2., 1.], grad_fn=<AddBackward0>)
     """
     return moved_counts(mean_movement, WALLENIUS, counts, log_weights, group_sizes, total_count)

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The estimators of gradients through counts, by name, and the laws that have them."""
+"""The estimators of gradients by name, and the laws that have them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Estimator(NamedTuple):
     """One way to move counts with the log-weights."""
 
     name: str
-    laws: type[Law]  # that have it
+    laws: type[Law]  # the laws that have it
     movement: Movement
 
 
-# Of two estimators of the same name, a law has the later one.
+# If a law fits two estimators of the same name, it has the later one.
 ESTIMATORS = [
     Estimator("affine", Law, affine_movement),
     Estimator("affine", FisherLaw, fisher_affine_movement),
@@ -35,12 +35,18 @@ ESTIMATORS = [
 
 
 def estimators(law: Law) -> dict[str, Movement]:
-    """The estimators that a law has, by name.
+    """The estimators of gradients that a law has, by name.
+
+    Cost: O(1).
+
+    :param Law law: the law, such as ``ops.FISHER``.
+    :return: a ``dict`` from names to movements: functions of draws, law, state, bounds and
+        temperature. A movement returns a float64 tensor whose gradient the draws take over.
 
     >>> from pyro_hypergeo import ops
-    >>> list(ops.estimators(ops.FISHER))
+    >>> list(ops.estimators(law=ops.FISHER))
     ['affine', 'mean', 'implicit', 'gumbel']
-    >>> list(ops.estimators(ops.WALLENIUS))
+    >>> list(ops.estimators(law=ops.WALLENIUS))
     ['affine', 'mean']
     """
     return {e.name: e.movement for e in ESTIMATORS if isinstance(law, e.laws)}

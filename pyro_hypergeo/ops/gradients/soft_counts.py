@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Soft counts: a continuous relaxation of the draws of Fisher's law."""
+
 from __future__ import annotations
 
 import torch
@@ -20,28 +22,29 @@ def relaxed_sample(
     total_count: Tensor,
     sample_shape: Size = Size(),  # noqa: B008
 ) -> Tensor:
-    r"""Soft counts: a continuous relaxation of the law by Gumbel-softmax, group after group.
+    r"""Soft counts: a continuous relaxation of Fisher's law by Gumbel-softmax.
 
-    With Gumbel variables :math:`g_{ik}` and the exact log-probabilities :math:`\ell_{ik}(r)` of
-    the count of group :math:`i` if the groups before it left :math:`r`,
+    The groups come one after another. Let :math:`\ell_{ik}(r)` be the exact log-probability that
+    group :math:`i` has the count :math:`k` if the groups before it left :math:`r`. With Gumbel
+    variables :math:`g_{ik}`,
 
     .. math::
 
         x_i(r) = \sum_k k \, \operatorname{softmax}_k
         \Bigl( \frac{\ell_{ik}(r) + g_{ik}}{\tau} \Bigr) .
 
-    What is left of the soft counts is no integer, and :math:`x_i` is interpolated between the
-    integers around it, with the same variables. So the soft counts lie between 0 and the sizes,
-    and sum to the total; as :math:`\tau \to 0` they become exact draws. They are differentiable in
-    the log-weights and in the temperature. Cost: O(G n M) for each batch entry, O(G M) for each
-    draw, with M the largest size.
+    The remainder of soft counts is not an integer. Then :math:`x_i` is interpolated between the two
+    integers around it, with the same Gumbel variables. So the soft counts lie between 0 and the
+    sizes, and they sum to the total. As :math:`\tau \to 0`, they become exact draws. They are
+    differentiable in the log-weights and in the temperature. Cost: O(G n M) for each batch entry
+    and O(G M) for each draw, with M the largest size.
 
-    :param Tensor temperature: :math:`\tau > 0`, of a shape that broadcasts with ``(...)``.
-    :param Tensor log_weights: shape ``(..., G)``.
-    :param Tensor group_sizes: shape ``(..., G)``.
-    :param Tensor total_count: shape ``(...)``.
-    :param torch.Size sample_shape: draws of each entry.
-    :return: shape ``sample_shape + (..., G)``.
+    :param Tensor temperature: :math:`\tau > 0`; its shape broadcasts with ``(...)``.
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
+    :param torch.Size sample_shape: shape of the draws for each urn.
+    :return: shape ``sample_shape + (..., G)``, in the dtype of the log-weights.
 
     **References:**
 
@@ -50,8 +53,12 @@ def relaxed_sample(
 
     >>> import torch
     >>> from pyro_hypergeo.ops import relaxed_sample
-    >>> half, sizes = torch.tensor(0.5), torch.tensor([6.0, 4.0])
-    >>> relaxed_sample(half, torch.zeros(2), sizes, torch.tensor(3.0)).sum()
+    >>> relaxed_sample(
+    ...     temperature=torch.tensor(0.5),
+    ...     log_weights=torch.zeros(2),
+    ...     group_sizes=torch.tensor([6.0, 4.0]),
+    ...     total_count=torch.tensor(3.0),
+    ... ).sum()
     tensor(3.)
     """
     state = solve_fisher(log_weights, group_sizes, total_count)
@@ -62,7 +69,7 @@ def relaxed_sample(
 def relaxed_sample_given(
     state: FisherState, temperature: Tensor, sample_shape: Size, bounds: Bounds
 ) -> Tensor:
-    """Soft counts in float64 of a state."""
+    """Soft counts of a state, ``sample_shape + (..., G)``, in float64."""
     urn, max_total_count = state.urn, bounds.total
     # At an edge the counts are certain, and their total is that of the edge.
     total = torch.where(urn.interior, urn.total, urn.edge.sum(-1))
@@ -78,7 +85,7 @@ def relaxed_sample_given(
         noise = _gumbel(left.shape + terms.shape[-1:], terms)
         most = torch.minimum(most, total)
         left = torch.minimum(left.clamp(min=0), most)
-        # The two integers around what is left, both possible wherever more than one is.
+        # The two integers around the remainder. Both are possible if more than one value is.
         low = torch.minimum(left.detach().floor(), (most - 1).clamp(min=0))
         low = torch.where(urn.interior, low, left.detach())
         high = torch.where(urn.interior, torch.minimum(low + 1, most), low)
@@ -92,6 +99,7 @@ def relaxed_sample_given(
 
 
 def _gumbel(shape: Size, like: Tensor) -> Tensor:
+    """Gumbel variables."""
     uniform = torch.rand(shape, dtype=like.dtype, device=like.device)
     return -torch.log(-torch.log1p(-uniform).clamp(max=-1e-300))
 
@@ -99,6 +107,7 @@ def _gumbel(shape: Size, like: Tensor) -> Tensor:
 def _soft_count(
     terms: Tensor, after: Tensor, noise: Tensor, scale: Tensor, left: Tensor, max_total_count: int
 ) -> Tensor:
+    """The soft count of one group if ``left`` (...) elements remain, (...)."""
     rest = at_remainders(after, remainders(left, terms, max_total_count))
     shares = tempered_softmax(terms + rest + noise, scale)
     return (shares * torch.arange(terms.shape[-1], dtype=terms.dtype, device=terms.device)).sum(-1)

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Averages over the nodes, from which the mean and the covariance of the counts follow."""
+
 from __future__ import annotations
 
 import torch
@@ -10,10 +12,10 @@ from .lattice import LatticeNodes, Tilted
 
 
 class Derivatives:
-    """Averages under the node weights of b_i(t) = d/dtheta_i m_i log(q_i + p_i e^{it}).
+    """Averages of b_i(t) = d/dtheta_i m_i log(q_i + p_i e^{it}) over the nodes.
 
-    ``real`` and ``imag`` are those of b_i(t) / (m_i p_i q_i), so that nothing is divided by a
-    probability that may be 0.
+    The integrand of Pr[S = n] gives the weights. ``real`` and ``imag``, (..., G, J), are the parts
+    of b_i(t) / (m_i p_i q_i). So there is no division by a probability that may be 0.
     """
 
     def __init__(self, groups: Tilted, nodes: LatticeNodes) -> None:
@@ -26,17 +28,17 @@ class Derivatives:
         self.square = self.average(
             self.real.square() - self.imag.square(), 2 * self.real * self.imag
         )
-        # What the second derivative has on its diagonal beyond the products of first ones.
+        # A part of the second derivative that only the diagonal has.
         self.own = 1 - (groups.p - groups.q) * self.first - groups.p * groups.q * self.square
         self.variance = groups.variance
 
     def average(self, real: Tensor, imag: Tensor) -> Tensor:
-        """Re E[real + i imag] over the nodes."""
+        """Re E[real + i imag] over the nodes: from (..., G, J) to (..., G)."""
         w_real, w_imag = self.weight_real.unsqueeze(-2), self.weight_imag.unsqueeze(-2)
         return (real * w_real - imag * w_imag).sum(-1)
 
     def covary(self, coefficients: Tensor) -> Tensor:
-        """Re E[b_i B] - Re E[b_i] Re E[B] for each i, with B = sum_k c_k b_k; c: (..., G, S)."""
+        """Re E[b_i B] - Re E[b_i] Re E[B] with B = sum_k c_k b_k, for S vectors c: (..., G, S)."""
         w_real, w_imag = self.weight_real.unsqueeze(-1), self.weight_imag.unsqueeze(-1)
         real, imag = (torch.matmul(b.mT, coefficients) for b in (self.real, self.imag))
         real, imag = w_real * real - w_imag * imag, w_real * imag + w_imag * real
@@ -44,6 +46,6 @@ class Derivatives:
         return joint - self.first.unsqueeze(-1) * real.sum(-2, keepdim=True)
 
     def covariance_product(self, vectors: Tensor) -> Tensor:
-        """The covariance of the counts times vectors (..., G, S), without the matrix: O(G)."""
+        """The covariance of the counts times S vectors (..., G, S), without the matrix: O(G)."""
         scale = self.variance.unsqueeze(-1)
         return scale * (self.covary(scale * vectors) + self.own.unsqueeze(-1) * vectors)

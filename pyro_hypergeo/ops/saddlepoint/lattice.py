@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The tilted groups, and the trapezoidal rule for the law of their sum."""
+
 from __future__ import annotations
 
 import math
@@ -9,21 +11,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# LatticeNodes t_1, t_2, ... of the trapezoidal rule beyond t_0 = 0. The worst case is a standard
-# deviation near 4, where the integrand has not decayed at t = pi and all (K - 1) / 2 nodes count.
+# Nodes t_1, t_2, ... of the trapezoidal rule; t_0 = 0 is not among them. The worst case is a
+# standard deviation near 4. There the integrand has not decayed at t = pi, and all (K - 1) / 2
+# nodes are needed.
 NODES = 21
-# K = _SPREAD sd + _MARGIN keeps the aliased probabilities Pr[S = n + l K] below 1e-14 of a peak (by
-# Bennett's inequality, for which sd near 0, 4 and infinity are the tight cases).
+# The period K = _SPREAD sd + _MARGIN keeps the aliased probabilities Pr[S = n + l K] below 1e-14 of
+# the peak. This follows from Bennett's inequality; it is tight for sd near 0, 4 and infinity.
 _SPREAD, _MARGIN = 8.0, 10.7
 
 
 class Tilted(NamedTuple):
-    """The tilted groups: Binomial(m_i, p_i), p_i = sigmoid(theta_i + s)."""
+    """The tilted groups: Binomial(m_i, p_i) with p_i = sigmoid(theta_i + s); each (..., G)."""
 
     u: Tensor  # log-odds theta_i + s
-    sizes: Tensor
+    sizes: Tensor  # m_i
     p: Tensor
-    q: Tensor
+    q: Tensor  # 1 - p_i
     variance: Tensor  # m_i p_i q_i
 
 
@@ -35,27 +38,27 @@ def tilted_groups(log_weights: Tensor, sizes: Tensor, tilt: Tensor) -> Tilted:
 
 
 def has_largest_variance(groups: Tilted) -> Tensor:
-    """Marks one group of each entry, (..., G).
+    """Marks the group of largest variance in each entry, (..., G), bool.
 
-    It may vary much less given the sum than without, if the others hardly vary; all others keep
-    at least half of their variance.
+    If the other groups hardly vary, this group varies much less once the sum is known. Every
+    other group keeps at least half of its variance.
     """
     index = torch.arange(groups.u.shape[-1], device=groups.u.device)
     return groups.variance.detach().argmax(-1, keepdim=True) == index
 
 
 class Positions(NamedTuple):
-    """Where the trapezoidal rule for the law of a sum has its nodes."""
+    """The places of the J nodes of the trapezoidal rule."""
 
     period: Tensor  # (...): K
     t: Tensor  # (..., J), 0 where not used
     haversine: Tensor  # (..., J): sin(t / 2)^2
     sine: Tensor  # (..., J): sin t
-    weight: Tensor  # (..., J): 2, as the integrand counts for t and -t, and 0 where not used
+    weight: Tensor  # (..., J): 2 (for t and -t), and 0 where not used
 
 
 def place_nodes(sizes: Tensor, variance: Tensor, count: int = NODES) -> Positions:
-    """Nodes for a sum of groups of these sizes and variances, outside of the autograd graph."""
+    """Nodes for the sum of groups (..., G) of these sizes and variances, without a gradient."""
     sd = variance.detach().sum(-1).sqrt()
     most = torch.ceil(sizes.sum(-1) / 2)
     half = torch.minimum(most, torch.ceil(0.5 * (_SPREAD * sd + _MARGIN)))
@@ -70,16 +73,16 @@ def place_nodes(sizes: Tensor, variance: Tensor, count: int = NODES) -> Position
 
 
 class LatticeNodes(NamedTuple):
-    """The integrand of Pr[S = n] at the nodes, in real arithmetic."""
+    """The integrand of Pr[S = n] at the nodes beside t = 0, where it is 1; in real arithmetic."""
 
     at: Positions
     decay: Tensor  # (..., G, J): |q_i + p_i e^{it}|^2
-    real: Tensor  # (..., J), weighted
-    imag: Tensor  # (..., J), weighted
+    real: Tensor  # (..., J): real part times the weight
+    imag: Tensor  # (..., J): imaginary part times the weight
 
 
 def lattice_nodes(groups: Tilted, total: Tensor) -> LatticeNodes:
-    """The integrand of Pr[S = n], exact to rounding for n near the mean of S. Cost: O(G)."""
+    """The integrand of Pr[S = n] for totals (...), accurate if n is near the mean of S. O(G)."""
     at = place_nodes(groups.sizes, groups.variance)
     log_modulus = log_moduli(groups, at.haversine).sum(-2)
     offset = total - counted_by_rest(groups).sum(-1)
@@ -90,24 +93,24 @@ def lattice_nodes(groups: Tilted, total: Tensor) -> LatticeNodes:
 
 
 def log_lattice_prob(nodes: LatticeNodes) -> Tensor:
-    """log Pr[S = n] by the trapezoidal rule."""
+    """log Pr[S = n] by the trapezoidal rule, shape (...)."""
     return torch.log1p(nodes.real.sum(-1)) - torch.log(nodes.at.period)
 
 
-# The next three hold the work. They compute in place and pass on no table that can be had again
-# for one product, since fresh memory costs more here than arithmetic.
+# log_moduli, phases and _excess do most of the work. They compute in place. They keep no table that
+# one product can give again. Here, new memory costs more time than arithmetic.
 
 
 def log_moduli(groups: Tilted, haversine: Tensor) -> Tensor:
-    """Logarithms of the moduli of the groups' characteristic functions, (..., G, J)."""
+    """Log-moduli of the groups' characteristic functions, (..., G, J); haversine is (..., J)."""
     return _excess(groups, haversine).log1p_().mul_((0.5 * groups.sizes).unsqueeze(-1))
 
 
 def phases(groups: Tilted, haversine: Tensor, sine: Tensor) -> Tensor:
     """Phases of the groups' characteristic functions, (..., G, J).
 
-    Groups with p_i > 1/2 are counted by what they leave, so the phases are those of the counts
-    less :func:`counted_by_rest`: small in the regimes where rounding would matter.
+    A group with p_i > 1/2 is counted by the elements that it leaves. So these are the phases of the
+    counts minus :func:`counted_by_rest`. They are small where rounding would matter.
     """
     rare, sine = torch.minimum(groups.p, groups.q).unsqueeze(-1), sine.unsqueeze(-2)
     cosine = ((-2 * rare) * haversine.unsqueeze(-2)).add_(1)
@@ -125,5 +128,5 @@ def _excess(groups: Tilted, haversine: Tensor) -> Tensor:
 
 
 def counted_by_rest(groups: Tilted) -> Tensor:
-    """The whole of each group that is counted by what it leaves, 0 for the others."""
+    """The size of each group that is counted by what it leaves, 0 for the others; (..., G)."""
     return torch.where(groups.u > 0, groups.sizes, 0.0)

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The race of exponential clocks: the integrand of Wallenius' law, and nodes to integrate it."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -9,46 +11,48 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Bisections and Newton steps by turns: over 3000 random races (weights over 45 decades, up to
-# 10^6 elements) the peak is found to rounding in all.
+# Bisections and Newton steps in turn. On 3000 random races (weights over 45 decades, up to 10^6
+# elements), the peak is found to rounding in all of them.
 _PEAK_STEPS = 20
-# To within a tenth of the fall in all of them; the rule needs no more.
+# On the same races, each end is found to within a tenth of the fall. The rule needs no more.
 _END_STEPS = 8
-# What is left out beyond the ends is exp(-_FALL) of the integral.
+# The ends are where the integrand has fallen to exp(-_FALL) of its peak. About this share of the
+# integral is left out.
 _FALL = 32.5
-_HALF = np.polynomial.legendre.leggauss(64)
-# Beyond these the logarithm of a clock's rate times the time makes no difference.
+_GAUSS_64 = np.polynomial.legendre.leggauss(64)
+# The logarithm of rate times time is cut here. Values outside make no difference.
 _LOWEST, _HIGHEST = -640.0, 100.0
 
 
 class Race(NamedTuple):
-    """Counts x as the outcome of a race, in which every element of weight w rings at Exp(w).
+    """Counts x as the result of a race: an element of weight w rings at a time Exp(w).
 
-    The counts are drawn if all of their elements ring before all others do. Given that the first
-    of the others, of total weight D, rings at u, that has probability prod_i (1 - e^(-w_i u))^x_i.
+    The counts are drawn if all their elements ring before all other elements. The others have the
+    total weight D; let the first of them ring at u. Given u, the counts are drawn with probability
+    prod_i (1 - e^(-w_i u))^x_i.
     """
 
     x: Tensor  # (..., G), real, 0 < x.sum()
     log_weights: Tensor  # (..., G)
-    log_rest: Tensor  # (...): log D, the total weight of those not drawn
+    log_rest: Tensor  # (...): log D, with D the total weight of the elements not drawn
 
 
 class TimeNodes(NamedTuple):
-    """Where the integral over v = log u is evaluated, and the logarithms of the rule's weights."""
+    """J nodes of the integral over v = log u, and the logarithms of their weights."""
 
-    peak: Tensor  # (...): log u at the integrand's maximum, nearly
+    peak: Tensor  # (...): log u near the maximum of the integrand
     offset: Tensor  # (..., J): v - peak
-    log_length: Tensor  # (..., J)
+    log_length: Tensor  # (..., J): the logarithm of the node's weight in the rule
 
 
 def race_nodes(race: Race) -> TimeNodes:
-    """Gauss-Legendre nodes on both sides of the peak, to where the integrand has vanished.
+    """Gauss-Legendre nodes on both sides of the peak, as far as the integrand has not vanished.
 
-    The integrand over v = log u is log-concave: D u exp(-D u) rises as e^v and falls as
-    exp(-e^v), each factor (1 - exp(-w_i u))^x_i rises to 1. With weights of many orders of
-    magnitude it may have a long gentle slope that ends in a wall, on which a rule of equal steps,
-    however small the peak's width, misses the wall or the slope; polynomials of this degree on
-    each side resolve both to 3e-12.
+    The integrand over v = log u is log-concave. D u exp(-D u) rises as e^v and falls as exp(-e^v).
+    Each factor (1 - exp(-w_i u))^x_i rises to 1. If the weights differ by many orders of magnitude,
+    the integrand may have a long gentle slope that ends in a steep wall. A rule of equal steps then
+    misses the wall or the slope, however small the width of the peak is. Polynomials of this degree
+    on each side resolve both, with an error of 3e-12.
     """
     peak = _find_peak(race)
     log_y = race.log_weights + peak.unsqueeze(-1)
@@ -65,8 +69,8 @@ def race_nodes(race: Race) -> TimeNodes:
     z = torch.minimum(torch.maximum(start, low), high)
     last = torch.full_like(z, torch.inf)
     for _ in range(_END_STEPS):
-        # The logarithm of the fall is close to linear in that of the distance on a slope, and in
-        # the distance on a wall.
+        # On a slope, the log of the fall is close to linear in the log of the distance. On a wall,
+        # it is close to linear in the distance.
         offset = sign * torch.exp(z)
         fallen = race_fall(race, peak, offset).clamp(min=1e-30)
         gap = torch.log(fallen) - torch.log(fall).unsqueeze(-1)
@@ -79,9 +83,9 @@ def race_nodes(race: Race) -> TimeNodes:
 
 
 def gauss_nodes(peak: Tensor, lengths: Tensor) -> TimeNodes:
-    """The rule for integrals from peak - lengths[..., 0] to peak + lengths[..., 1]."""
+    """The rule for integrals from peak - lengths[..., 0] to peak + lengths[..., 1]; J = 128."""
     length = lengths.unsqueeze(-1)
-    position, weight = (torch.as_tensor(a).to(peak) for a in _HALF)
+    position, weight = (torch.as_tensor(a).to(peak) for a in _GAUSS_64)
     sign = torch.tensor([[-1.0], [1.0]], dtype=peak.dtype, device=peak.device)
     offset = sign * length * (0.5 + 0.5 * position)
     log_length = torch.log(length * (0.5 * weight))
@@ -91,7 +95,7 @@ def gauss_nodes(peak: Tensor, lengths: Tensor) -> TimeNodes:
 def race_fall(race: Race, peak: Tensor, offset: Tensor) -> Tensor:
     """How far log(D u exp(-D u) prod_i (1 - exp(-w_i u))^x_i) is below its value at the peak.
 
-    Cost: O(G) for each node, in differences that do not cancel.
+    Shape (..., J). The differences do not cancel. Cost: O(G) for each node.
     """
     growth = torch.expm1(offset)
     y_peak = torch.exp((race.log_weights + peak.unsqueeze(-1)).clamp(_LOWEST, _HIGHEST))
@@ -117,12 +121,13 @@ def log_rung(log_y: Tensor) -> Tensor:
 
 
 def log_rung_odds(log_y: Tensor) -> Tensor:
-    """log(e^y - 1) from log y: the log-odds of having rung."""
+    """log(e^y - 1) from log y: the log-odds that a clock has rung."""
     return log_rung(log_y) + torch.exp(log_y.clamp(_LOWEST, _HIGHEST))
 
 
 def _find_peak(race: Race) -> Tensor:
-    # D u = 1 + sum_i x_i y_i / (e^y_i - 1), in logarithms.
+    """log u at the peak of the integrand, (...)."""
+    # There, D u = 1 + sum_i x_i y_i / (e^y_i - 1). We solve this equation in logarithms.
     low = -race.log_rest
     high = low + torch.log1p(race.x.sum(-1))
     v = 0.5 * (low + high)
@@ -138,6 +143,7 @@ def _find_peak(race: Race) -> Tensor:
 
 
 def _curvature(race: Race, v: Tensor) -> Tensor:
+    """Minus the second derivative of the log-integrand in v, (...)."""
     return torch.exp(race.log_rest + v) + _rates(race, v)[1]
 
 
@@ -146,12 +152,13 @@ def _rates(race: Race, v: Tensor) -> tuple[Tensor, Tensor]:
     log_y = race.log_weights + v.unsqueeze(-1)
     y = torch.exp(log_y.clamp(_LOWEST, _HIGHEST))
     rates = race.x * scaled_hazard(log_y)
-    # 1 - y / (1 - e^-y) cancels where y is small, and is then of no account.
+    # 1 - y / (1 - e^-y) cancels where y is small. Its value does not matter there.
     bends = rates * (y / -torch.expm1(-y) - 1).clamp(min=0)
     return rates.sum(-1), bends.sum(-1)
 
 
 def _slope(race: Race, log_y: Tensor, log_scale: Tensor, offset: Tensor) -> Tensor:
+    """The derivative of the log-integrand in v at the offsets from the peak, (..., J)."""
     rates = scaled_hazard(log_y.unsqueeze(-1) + offset.unsqueeze(-2))
     rates = (race.x.unsqueeze(-2) @ rates).squeeze(-2)
     return 1 - torch.exp(log_scale.unsqueeze(-1) + offset) + rates

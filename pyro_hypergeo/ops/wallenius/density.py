@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The log-probability of counts under Wallenius' law."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -13,10 +15,10 @@ from ..binomial import log_binomial_pmf
 from ..urn import Urn, make_urn
 from .clocks import Race, TimeNodes, log_rung, log_rung_odds, race_fall, race_nodes, scaled_hazard
 
-# A group that is drawn wholly may be heavier than the rest by more than a float can tell; what it
-# has left weighs nothing.
+# All elements of a group may be drawn, and it may be heavier than the rest by more than a float can
+# hold. Nothing of it is left, so the cut changes nothing.
 _LARGEST = 600.0
-# Numbers in x at a time; a table has 128 times as many.
+# Entries of x in one part; a table has 128 times as many.
 _CELLS = 100_000
 
 
@@ -26,7 +28,7 @@ def wallenius_log_prob(
     group_sizes: Tensor,
     total_count: Tensor,
 ) -> Tensor:
-    r"""Log-probability under Wallenius' noncentral hypergeometric law; ``-inf`` off its support.
+    r"""Log-probability of counts under Wallenius' law.
 
     .. math::
 
@@ -34,16 +36,20 @@ def wallenius_log_prob(
             \prod_i \bigl(1 - e^{-w_i u}\bigr)^{x_i} du,
         \qquad D = \sum_i w_i (m_i - x_i)
 
-    The integral is taken over :math:`\log u`, where the integrand is log-concave, by Gauss-Legendre
-    rules on both sides of its peak. With binomial probabilities at the peak in deviance form
-    nothing cancels: in 10^4 random urns of up to 10^6 elements, with weights over up to 200 orders
-    of magnitude and counts far in the tails, the error was below 5e-12 max(1, abs(log p)).
-    Differentiable in the log-weights and, as the formula extends to real counts, in the value.
-    Cost: O(G) for each entry, with 128 nodes in memory.
+    We integrate over :math:`\log u`, where the integrand is log-concave, by Gauss-Legendre rules on
+    both sides of its peak. The binomial probabilities at the peak are in deviance form, so nothing
+    cancels. We measured 10^4 random urns of up to 10^6 elements, with weights over up to 200 orders
+    of magnitude and counts far in the tails. The error was below 5e-12 max(1, abs(log p)).
 
-    :param Tensor value: counts, shape ``(..., G)``.
+    The formula also holds for real counts between the bounds. Differentiable in the counts and in
+    the log-weights. Cost: O(G) for each entry of the batch, with 128 nodes in memory.
 
-    The other arguments are those of :func:`log_partition`.
+    :param Tensor value: counts :math:`x`, shape ``(..., G)``.
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
+    :return: the broadcast batch shape, in the dtype of the log-weights; ``-inf`` outside of the
+        support.
 
     **References:**
 
@@ -55,9 +61,12 @@ def wallenius_log_prob(
 
     >>> import torch
     >>> from pyro_hypergeo.ops import wallenius_log_prob
-    >>> sizes, total = torch.tensor([1.0, 1.0]), torch.tensor(1.0)
-    >>> log_weights = torch.tensor([3.0, 1.0]).log()
-    >>> wallenius_log_prob(torch.tensor([1.0, 0.0]), log_weights, sizes, total).exp()
+    >>> wallenius_log_prob(
+    ...     value=torch.tensor([1.0, 0.0]),
+    ...     log_weights=torch.tensor([3.0, 1.0]).log(),
+    ...     group_sizes=torch.tensor([1.0, 1.0]),
+    ...     total_count=torch.tensor(1.0),
+    ... ).exp()
     tensor(0.7500)
     """
     urn = make_urn(log_weights, group_sizes, total_count)
@@ -65,7 +74,7 @@ def wallenius_log_prob(
 
 
 def wallenius_log_prob_given(urn: Urn, value: Tensor) -> Tensor:
-    """The log-probability in float64 for an urn that is well posed."""
+    """The log-probability of counts (..., G) for an :class:`Urn`, in float64."""
     x = value.double()
     on_lattice = ((x >= 0) & (x <= urn.sizes)).all(-1) & ((x.sum(-1) - urn.total).abs() < 0.5)
     at_edge = ((x - urn.edge).abs() < 0.5).all(-1) & urn.feasible
@@ -81,8 +90,9 @@ def wallenius_log_prob_given(urn: Urn, value: Tensor) -> Tensor:
 
 
 def _in_parts(x: Tensor, theta: Tensor, sizes: Tensor) -> Tensor:
-    # A table for each entry, group and node, a hundred megabytes at a time: a whole support may be
-    # asked for at once.
+    """:func:`_integral` in parts, (...)."""
+    # The table has a number for each entry, group and node. A call may ask for a whole support. So
+    # we take parts of about a hundred megabytes.
     entries = max(1, _CELLS // x.shape[-1])
     if x.numel() <= entries * x.shape[-1]:
         return _integral(x, theta, sizes)
@@ -92,6 +102,7 @@ def _in_parts(x: Tensor, theta: Tensor, sizes: Tensor) -> Tensor:
 
 
 def _integral(x: Tensor, theta: Tensor, sizes: Tensor) -> Tensor:
+    """log p(x), (...), for counts, log-weights and sizes of the same shape (..., G)."""
     with torch.no_grad():
         nodes = race_nodes(_race(x, theta, sizes))
     return apply(_LogProb, x, theta, sizes, *nodes, forward_mode=_LogProbForwardMode)
@@ -105,7 +116,7 @@ def _race(x: Tensor, theta: Tensor, sizes: Tensor) -> Race:
 
 
 class _LogProb(torch.autograd.Function):
-    """log p(x) by the rule at fixed nodes; the derivatives are those of the plain formula."""
+    """log p(x) by the rule at fixed nodes; its derivatives are those of the plain formula."""
 
     generate_vmap_rule = True
 
@@ -132,7 +143,7 @@ class _LogProb(torch.autograd.Function):
 
 
 class _LogProbForwardMode(_LogProb):
-    # Apart, since torch.compile takes no function that has this method.
+    # A class of its own: torch.compile rejects a function with this method.
     @staticmethod
     def jvp(ctx: Any, along_x: Tensor | None, along_theta: Tensor | None, *_: Any) -> Tensor:
         by_x, by_theta = _slopes(*ctx.saved_tensors, in_x=along_x is not None)
@@ -154,11 +165,12 @@ def _slopes(
     *,
     in_x: bool,
 ) -> tuple[Any, Tensor]:
-    # In plain tensor operations, so that autograd supplies the higher derivatives.
+    """The derivatives of log p(x) in x (``None`` unless ``in_x``) and in theta, each (..., G)."""
+    # These are plain tensor operations, so autograd gives the higher derivatives.
     race, nodes = _race(x, theta, sizes), TimeNodes(peak, offset, log_length)
     weight = torch.softmax(nodes.log_length - race_fall(race, nodes.peak, nodes.offset), -1)
     v = nodes.peak.unsqueeze(-1) + nodes.offset
-    # What E[D u] exceeds 1 by, where u is the time at which the first of those not drawn rings.
+    # E[D u] - 1, with u the time at which the first element outside the draw rings.
     late = (weight * torch.expm1(race.log_rest.unsqueeze(-1) + v)).sum(-1, keepdim=True)
     log_y = theta.unsqueeze(-1) + v.unsqueeze(-2)
     hazard = (scaled_hazard(log_y) @ weight.unsqueeze(-1)).squeeze(-1)

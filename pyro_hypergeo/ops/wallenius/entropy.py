@@ -26,16 +26,16 @@ def wallenius_entropy(
 
     With two groups, one count decides the other. Then the sum runs over the counts of one group,
     and totals and sizes may differ within the batch. With more groups it runs over all count
-    vectors, which must be the same in the whole batch. Differentiable in the log-weights. Cost:
-    O(G) for each count vector.
+    vectors, and totals and sizes must not differ. Differentiable in the log-weights. Cost: O(G) for
+    each count vector.
 
-    :param Tensor log_weights: shape ``(..., G)``; ``-inf`` is a weight of 0.
-    :param Tensor group_sizes: shape ``(..., G)``.
-    :param Tensor total_count: shape ``(...)``.
-    :param int max_enumeration: the most count vectors of three groups or more.
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
+    :param int max_enumeration: the largest number of count vectors, for three groups or more.
     :return: shape ``(...)``, in the dtype of the log-weights.
-    :raises NotImplementedError: if three groups or more have more count vectors, or sizes or
-        totals that differ within the batch.
+    :raises NotImplementedError: for three groups or more, if there are more count vectors, or if
+        sizes or totals differ within the batch.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import wallenius_entropy

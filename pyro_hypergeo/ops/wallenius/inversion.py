@@ -15,9 +15,10 @@ def wallenius_log_weights_from_mean(
 ) -> Tensor:
     r"""The log-weights under which the mean counts are the given ones, with arithmetic mean 0.
 
-    By Newton's method with the exact derivative of the mean. A mean of 0 gives a log-weight of
-    :math:`-\infty`, which the arithmetic mean leaves out. The result is differentiable in the
-    mean. Cost: O(G^3), and a few hundred times that of :func:`wallenius_mean`.
+    Newton's method with the exact derivative of the mean solves for them. A mean of 0 gives a
+    log-weight of :math:`-\infty`, which the arithmetic mean leaves out. The result is
+    differentiable in the mean. Cost: O(G^3), plus a few hundred times that of
+    :func:`wallenius_mean`.
 
     :param Tensor mean: mean counts, shape ``(..., G)``, that sum to the total; 0, or between 0
         and the group's size, exclusive.

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Wallenius' law, as the layers above see it."""
+"""Wallenius' law as an object."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .marginals import wallenius_log_marginal_given
 from .sampling import wallenius_sample_given
 from .state import WalleniusState
 
-# Each step costs G derivatives. The first guess is nearly right but near empty and full groups.
+# Each step costs G derivatives. The first guess is nearly right, except near empty and full groups.
 _INVERSION_STEPS = 24
 
 
 class WalleniusLaw(Law):
-    """Elements are taken one after the other: integrals over the time of ring n + 1."""
+    """Wallenius' noncentral hypergeometric law: integrals over the time of ring n + 1."""
 
     name = "wallenius"
     title = "Wallenius'"
@@ -30,41 +30,41 @@ class WalleniusLaw(Law):
     def solve(
         self, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor
     ) -> WalleniusState:
-        """Only the urn: the moments wait until they are asked for."""
+        """Prepare the urn. The moments are computed when they are first needed."""
         return WalleniusState(make_urn(log_weights, group_sizes, total_count))
 
     def log_prob(self, state: WalleniusState, value: Tensor) -> Tensor:
-        """An integral for each count vector."""
+        """One integral over time for each count vector."""
         return wallenius_log_prob_given(state.urn, value)
 
     def mean(self, state: WalleniusState) -> Tensor:
-        """A mixture of Fisher's laws over time."""
+        """The mean of a mixture of Fisher's laws over time."""
         return state.mean
 
     def covariance(self, state: WalleniusState) -> Tensor:
-        """A mixture of Fisher's laws over time."""
+        """The covariance of a mixture of Fisher's laws over time."""
         return state.covariance
 
     def sample(self, state: WalleniusState, sample_shape: Size, bounds: Bounds) -> Tensor:
-        """By exponential clocks."""
+        """Draws by exponential clocks."""
         return wallenius_sample_given(state.urn, sample_shape, bounds)
 
     def log_marginal(self, state: WalleniusState, group: int, max_size: int) -> Tensor:
-        """An integral for each count."""
+        """One integral over time for each count."""
         return wallenius_log_marginal_given(state.urn, group, max_size)
 
     def entropy(self, state: WalleniusState, bounds: Bounds, max_enumeration: int) -> Tensor:
         """From the marginal if there are two groups; otherwise a sum over the support."""
         if state.urn.sizes.shape[-1] != 2:
             return super().entropy(state, bounds, max_enumeration)
-        # One count decides the other: the law has no more to it than its marginal.
+        # One count decides the other. So the marginal is the whole law.
         logs = self.log_marginal(state, 0, bounds.size)
         possible = logs > -torch.inf
         logs = torch.where(possible, logs, 0.0)
         return -(possible * logs.exp() * logs).sum(-1)
 
     def log_weights_from_mean(self, mean: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
-        """From weights that are right for large urns."""
+        """Newton's method, from weights that are right for large urns."""
         return invert_mean(
             mean, sizes, total, self.moments, first_guess=_log_rate, steps=_INVERSION_STEPS
         )
@@ -87,7 +87,7 @@ class WalleniusLaw(Law):
 
 
 def _log_rate(share: Tensor) -> Tensor:
-    # The weight under which a clock has rung by time 1 with this probability.
+    # The log-weight with which a clock has rung by time 1 with probability `share`.
     return torch.log(-torch.log1p(-share))
 
 

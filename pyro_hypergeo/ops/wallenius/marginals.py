@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Marginals of Wallenius' law: for each count, an integral over the time of ring n + 1."""
+
 from __future__ import annotations
 
 from functools import partial
@@ -16,10 +18,10 @@ from .clocks import TimeNodes, log_rung, log_rung_odds
 from .density import wallenius_log_prob_given
 from .snapshots import LONGEST_TIME, rule_around, snapshots_at
 
-# Golden sections of a bracket of hundreds.
+# Golden section of a bracket whose length is in the hundreds.
 _PEAK_STEPS, _GOLDEN = 40, 0.6180339887498949
 _HIGHEST = 100.0
-# Numbers in the largest table.
+# Entries of the largest table.
 _CELLS = 2_000_000
 _NODES = 128 * 21
 
@@ -32,18 +34,29 @@ def wallenius_log_marginal(
     *,
     max_size: int | None = None,
 ) -> Tensor:
-    """The log-marginal of one group's count 0, 1, ... under Wallenius' law.
+    r"""Log-marginal of the counts 0, 1, ... of one group under Wallenius' law.
 
-    Accurate relative to each probability, far into both tails; ``-inf`` where a count is
-    impossible. Differentiable in the log-weights. Cost: O(G) for each of some 3000 nodes of each
-    count; with two groups, that of :func:`wallenius_log_prob` for each count.
+    .. math::
 
-    :param Tensor log_weights: shape ``(..., G)``; ``-inf`` is a weight of 0.
-    :param Tensor group_sizes: shape ``(..., G)``.
-    :param Tensor total_count: shape ``(...)``.
+        p(x_i = k) = \int \mathrm{Bin}(k; m_i, 1 - e^{-w_i u}) \, \Pr[S_u = n - k] \,
+            E[D \mid x_i = k, S_u = n - k] \, du ,
+
+    where :math:`u` is the time of ring :math:`n + 1`, :math:`S_u` is the number of elements of the
+    other groups that have rung by then, and :math:`D` is the weight of all elements that have not
+    rung.
+
+    Each probability has a small relative error, far into both tails. Differentiable in the
+    log-weights. Cost: O(G) for each of about 3000 nodes of each count. With two groups, it is the
+    cost of :func:`wallenius_log_prob` for each count.
+
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
     :param int group: index of the group.
-    :param int max_size: the largest count; the group's largest size in the batch if not given.
-    :return: shape ``(..., max_size + 1)``, in the dtype of the log-weights.
+    :param int max_size: the largest count; the largest size of the group in the batch if not
+        given.
+    :return: shape ``(..., max_size + 1)``, in the dtype of the log-weights; ``-inf`` where a count
+        is impossible.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import wallenius_log_marginal
@@ -69,15 +82,18 @@ def wallenius_log_marginals(
     *,
     max_size: int | None = None,
 ) -> Tensor:
-    """The log-marginals of all groups under Wallenius' law, one group after the other.
+    r"""Log-marginals of the counts 0, 1, ... of all groups under Wallenius' law.
 
-    Accuracy and cost of each are those of :func:`wallenius_log_marginal`.
+    They are computed one group after another, each as in :func:`wallenius_log_marginal`. Each
+    probability has a small relative error, far into both tails. Differentiable in the log-weights.
+    Cost: O(G^2 max m) for each of about 3000 nodes.
 
-    :param Tensor log_weights: shape ``(..., G)``; ``-inf`` is a weight of 0.
-    :param Tensor group_sizes: shape ``(..., G)``.
-    :param Tensor total_count: shape ``(...)``.
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
     :param int max_size: the largest count; the largest size in the batch if not given.
-    :return: shape ``(..., G, max_size + 1)``, in the dtype of the log-weights.
+    :return: shape ``(..., G, max_size + 1)``, in the dtype of the log-weights; ``-inf`` where a
+        count is impossible.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import wallenius_log_marginals
@@ -97,18 +113,10 @@ def wallenius_log_marginals(
 
 
 def wallenius_log_marginal_given(urn: Urn, group: int, max_size: int) -> Tensor:
-    r"""Log-probabilities of one group's counts 0, ..., max_size under Wallenius' law, float64.
+    """The log-marginal of one group for an :class:`Urn`, (..., max_size + 1), in float64.
 
-    With :math:`u` the time of ring :math:`n + 1`,
-
-    .. math::
-
-        p(x_i = k) = \int \mathrm{Bin}(k; m_i, 1 - e^{-w_i u}) \, \Pr[S_u = n - k] \,
-            E[D \mid x_i = k, S_u = n - k] \, du ,
-
-    where :math:`S_u` is how many of the other groups have rung. Each count has nodes of its own,
-    so its probability is exact to 1e-10 of itself in both tails. Cost: O(G) for each node of each
-    count.
+    Each count has nodes of its own. So the relative error of its probability is below 1e-10 in both
+    tails.
     """
     own = torch.arange(urn.sizes.shape[-1], device=urn.sizes.device) == group
     if len(own) == 2:
@@ -127,30 +135,32 @@ def wallenius_log_marginal_given(urn: Urn, group: int, max_size: int) -> Tensor:
 
 
 def _log_marginal_of_two(urn: Urn, group: int, max_size: int) -> Tensor:
+    """The log-marginal if there are two groups: the log-probability of both counts."""
     k = torch.arange(max_size + 1, dtype=urn.total.dtype, device=urn.total.device)
     k = k.reshape((-1,) + (1,) * urn.total.dim()).expand(-1, *urn.total.shape)
-    # Where the edge replaced the urn, of the counts that sum to the total the edge is the only one.
+    # At an edge the urn was replaced. There, only the edge has counts that sum to this total.
     total = torch.where(urn.interior, urn.total, urn.edge.sum(-1))
     pair = [k, total - k] if group == 0 else [total - k, k]
     return wallenius_log_prob_given(urn, torch.stack(pair, -1)).movedim(0, -1)
 
 
 class _Counts(NamedTuple):
-    """Counts of one group, each beside the urn of the others; dimensions (..., K), + (G,)."""
+    """K counts of one group, and for each count the urn of the other groups."""
 
-    k: Tensor
-    size: Tensor
-    log_weight: Tensor
-    rest: Tensor  # how many of the others are drawn
-    sizes: Tensor  # of the others
-    theta: Tensor
+    k: Tensor  # (..., K)
+    size: Tensor  # (..., K)
+    log_weight: Tensor  # (..., K)
+    rest: Tensor  # (..., K): how many of the others are drawn
+    sizes: Tensor  # (..., K, G): of the others; 0 for the group itself
+    theta: Tensor  # (..., K, G)
 
 
 def _log_marginal(urn: Urn, theta: Tensor, own: Tensor, k: Tensor) -> Tensor:
+    """The log-probabilities of some counts of one group, (..., K)."""
     size = (urn.sizes * own).sum(-1, keepdim=True)
     others = urn.sizes * ~own
     total, everything = urn.total.unsqueeze(-1), others.sum(-1, keepdim=True)
-    # An impossible count is masked in the end; here the nearest possible one stands for it.
+    # Impossible counts are masked in the end. Here the nearest possible count replaces them.
     k = torch.maximum(torch.minimum(k, torch.minimum(size, total)), total - everything)
     shape = (*k.shape, own.shape[-1])
     counts = _Counts(
@@ -168,11 +178,12 @@ def _log_marginal(urn: Urn, theta: Tensor, own: Tensor, k: Tensor) -> Tensor:
 
 
 def _log_density(counts: _Counts, times: Tensor) -> Tensor:
-    """Of the count and the time of the next ring, in log u, (..., K, U)."""
+    """The log-density of the count and of the log-time of the next ring, (..., K, U)."""
     _, size, log_weight, rest, sizes, theta = counts
     everything = sizes.sum(-1)
     inside = (rest > 0) & (rest < everything)
-    # One in the middle where none or all of the others are drawn, which is known without it.
+    # Where none or all of the others are drawn, their counts are certain. There a total in the
+    # middle replaces the true one.
     posed = torch.where(inside, rest, 0.5 * everything)
     at = snapshots_at(theta, sizes, posed, times)
     log_y = theta.unsqueeze(-2) + times.unsqueeze(-1)
@@ -190,8 +201,8 @@ def _log_density(counts: _Counts, times: Tensor) -> Tensor:
 
 
 def _cut_off(y: Tensor, sizes: Tensor, rest: Tensor) -> Tensor:
-    """What the snapshots leave out where elements that ring for sure by then must not ring."""
-    # Most probably, by far, it is the heaviest that have rung.
+    """What the snapshots leave out: elements that ring almost surely, but must not ring."""
+    # By far the most probable case: the heaviest elements have rung.
     y, order = y.sort(-1, descending=True)
     sizes = sizes.expand(y.shape).gather(-1, order)
     rung = rest[..., None, None] - (sizes.cumsum(-1) - sizes)
@@ -200,7 +211,8 @@ def _cut_off(y: Tensor, sizes: Tensor, rest: Tensor) -> Tensor:
 
 
 def _place(counts: _Counts) -> TimeNodes:
-    # Whatever has been drawn, the rest weighs at most everything and at least one lightest element.
+    """The nodes of the integral over log u for each count."""
+    # The elements left weigh at most as much as all, and at least as much as one lightest element.
     present = counts.sizes > 0
     heavy = torch.logsumexp(
         torch.where(present, counts.theta + torch.log(counts.sizes), -torch.inf), -1
@@ -213,6 +225,7 @@ def _place(counts: _Counts) -> TimeNodes:
 
 
 def _summit(counts: _Counts, low: Tensor, high: Tensor) -> Tensor:
+    """The log-time of the peak between two log-times, (..., K), by golden section."""
     left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
     for _ in range(_PEAK_STEPS):
         values = _log_density(counts, torch.stack([left, right], -1))

@@ -11,20 +11,25 @@ from .law import WALLENIUS
 
 
 def wallenius_mode(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
-    r"""Counts that are more probable than all that differ from them by one exchange.
+    r"""Counts that no exchange of one element makes more probable, under Wallenius' law.
 
-    From the rounded mean, the exchange of one element for one of another group that gains most is
-    made until none gains. In all urns that have been enumerated this is the most probable count
-    vector. Cost: O(G^3) for each exchange, of which few are needed.
+    We start at the rounded mean. We exchange one element for one of another group, each time the
+    exchange that gains most, until none gains. In all urns that were enumerated, this is the most
+    probable count vector. Cost: O(G^3) for each exchange; few are needed. Not differentiable.
 
-    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``.
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
     :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
     :param Tensor total_count: :math:`n`, shape ``(...)``.
-    :return: counts of shape ``(..., G)``; at a tie, one of the modes.
+    :return: counts, shape ``(..., G)``, in the dtype of the log-weights; at a tie, one of the
+        modes.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import wallenius_mode
-    >>> wallenius_mode(torch.tensor([0.0, 1.0]), torch.tensor([5.0, 5.0]), torch.tensor(4.0))
+    >>> wallenius_mode(
+    ...     log_weights=torch.tensor([0.0, 1.0]),
+    ...     group_sizes=torch.tensor([5.0, 5.0]),
+    ...     total_count=torch.tensor(4.0),
+    ... )
     tensor([1., 3.])
     """
     state = WALLENIUS.solve(log_weights, group_sizes, total_count)

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Exact draws from Wallenius' law, by a race of clocks or by cuts of the axis of time."""
+
 from __future__ import annotations
 
 import torch
@@ -10,11 +12,11 @@ from ..tracing import inside_transform
 from ..urn import Bounds, Urn, make_urn
 from .clocks import log_rung, scaled_hazard
 
-# Up to so many elements a group it is faster to let every element ring.
+# With at most this many elements in a group on average, it is faster to let every element ring.
 _CLOCKS_A_GROUP = 16
-# So many clocks are held at a time.
+# Clocks in memory at the same time.
 _CHUNK = 4_000_000
-# To where the interval is cut; anywhere would do.
+# Steps that look for a good place to cut the interval. Any place would give exact draws.
 _CUT_STEPS = 3
 _LONGEST_STEP = 3.0
 
@@ -25,16 +27,22 @@ def wallenius_sample(
     total_count: Tensor,
     sample_shape: Size = Size(),  # noqa: B008
 ) -> Tensor:
-    r"""Exact draws from Wallenius' law, shape ``sample_shape + (..., G)``.
+    r"""Exact draws from Wallenius' law.
 
-    Every element of weight :math:`w` rings after a time :math:`\mathrm{Exp}(w)`, and the first
-    :math:`n` are drawn. Small urns let all elements ring. Large ones look for the time of ring
-    :math:`n` without them: an interval of time is cut in two, the rings of each group that fall
-    into its first part are binomial, and the part that holds ring :math:`n` is cut further.
+    Every element of weight :math:`w` rings at a random time :math:`\mathrm{Exp}(w)`. The first
+    :math:`n` elements are drawn. In small urns, all elements ring. In large urns, we look for the
+    time of ring :math:`n`. An interval of time is cut in two. The number of rings of a group in the
+    first part is binomial. The part that holds ring :math:`n` is cut further.
 
-    Arguments as for :func:`log_partition`. Cost: O(G log log N) binomials for each draw, with
-    :math:`N` elements. Where PyTorch traces, compiles or vmaps, all elements ring: O(N log N), in
-    memory as well.
+    Cost: O(G log log N) binomials for each draw, with :math:`N` elements. Where PyTorch traces,
+    compiles or vmaps, all elements ring: O(N log N) time and O(N) memory. Not differentiable.
+
+    :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
+    :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
+    :param Tensor total_count: :math:`n`, shape ``(...)``.
+    :param torch.Size sample_shape: shape of the draws for each urn.
+    :return: shape ``sample_shape + (..., G)``, in the dtype of the log-weights; NaN where a
+        log-weight is NaN.
 
     **References:**
 
@@ -43,8 +51,11 @@ def wallenius_sample(
 
     >>> import torch
     >>> from pyro_hypergeo.ops import wallenius_sample
-    >>> x = wallenius_sample(torch.zeros(2), torch.tensor([6.0, 4.0]), torch.tensor(3.0))
-    >>> x.sum()
+    >>> wallenius_sample(
+    ...     log_weights=torch.zeros(2),
+    ...     group_sizes=torch.tensor([6.0, 4.0]),
+    ...     total_count=torch.tensor(3.0),
+    ... ).sum()
     tensor(3.)
     """
     with torch.no_grad():
@@ -54,21 +65,21 @@ def wallenius_sample(
 
 
 def wallenius_sample_given(urn: Urn, sample_shape: Size, bounds: Bounds) -> Tensor:
-    """Draws in float64."""
+    """Draws, ``sample_shape + (..., G)``, in float64."""
     undefined = urn.log_weights.isnan().any(-1, keepdim=True)
     theta = torch.where(undefined, 0.0, urn.log_weights)
     theta = theta - theta.masked_fill(urn.sizes <= 0, -torch.inf).amax(-1, keepdim=True)
     total = torch.floor(urn.total)
     shape = sample_shape + theta.shape
-    max_total = max(bounds.elements, shape[-1])  # what is not well posed has an element a group
+    max_elements = max(bounds.elements, shape[-1])  # a replaced urn has one element a group
     if inside_transform():
-        counts = _by_clocks(theta, urn.sizes, total, sample_shape, max_total)
+        counts = _by_clocks(theta, urn.sizes, total, sample_shape, max_elements)
     else:
         draws = max(sample_shape.numel(), 1)
-        chunk = max(_CHUNK // max(theta[..., 0].numel() * max_total, 1), 1)
-        if max_total <= _CLOCKS_A_GROUP * shape[-1] and (chunk > 1 or draws == 1):
+        chunk = max(_CHUNK // max(theta[..., 0].numel() * max_elements, 1), 1)
+        if max_elements <= _CLOCKS_A_GROUP * shape[-1] and (chunk > 1 or draws == 1):
             parts = [
-                _by_clocks(theta, urn.sizes, total, Size([min(chunk, draws - done)]), max_total)
+                _by_clocks(theta, urn.sizes, total, Size([min(chunk, draws - done)]), max_elements)
                 for done in range(0, draws, chunk)
             ]
             counts = torch.cat(parts)[: sample_shape.numel()].reshape(shape)
@@ -79,11 +90,12 @@ def wallenius_sample_given(urn: Urn, sample_shape: Size, bounds: Bounds) -> Tens
 
 
 def _by_clocks(
-    theta: Tensor, sizes: Tensor, total: Tensor, sample_shape: Size, max_total: int
+    theta: Tensor, sizes: Tensor, total: Tensor, sample_shape: Size, max_elements: int
 ) -> Tensor:
+    """Draws, ``sample_shape + (..., G)``: every element rings, and the first n are counted."""
     ends = sizes.cumsum(-1)
-    element = torch.arange(max_total, dtype=ends.dtype, device=ends.device)
-    # Not expanded but added, so that vmap has a contiguous tensor too.
+    element = torch.arange(max_elements, dtype=ends.dtype, device=ends.device)
+    # We add zeros instead of expanding. So the tensor is contiguous under vmap too.
     element = element + torch.zeros_like(ends[..., :1])
     group = torch.searchsorted(ends.contiguous(), element, right=True)
     exists = group < ends.shape[-1]
@@ -92,7 +104,7 @@ def _by_clocks(
     )
     clock = torch.empty_like(log_rate.expand(sample_shape + log_rate.shape)).exponential_()
     order = (torch.log(clock) - log_rate).argsort(-1)
-    # By rank and not by time, so that n are drawn even if two rings are equal to rounding.
+    # We count by rank, not by time. So n are drawn, even if two times are equal to rounding.
     first = (element < total.unsqueeze(-1)).to(theta.dtype)
     drawn = torch.zeros_like(clock).scatter(-1, order, first.expand(order.shape)).cumsum(-1)
     drawn = torch.nn.functional.pad(drawn, (1, 0))
@@ -101,9 +113,10 @@ def _by_clocks(
 
 
 def _by_cuts(theta: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
-    # What has rung before an interval starts does not change how it goes on, so neither its start
-    # nor an end at a finite time needs to be known: only its logarithmic width, and how many of
-    # each group ring inside. So no two rings are ever too close to be told apart.
+    """Draws for parameters of the shape of theta: the interval that holds ring n is cut in two."""
+    # Exponential clocks have no memory. So for each interval we store only its log-width and the
+    # number of rings of each group, not its start. This keeps full precision for very short
+    # intervals.
     shape = theta.shape
     result = torch.zeros(shape, dtype=theta.dtype, device=theta.device).reshape(-1, shape[-1])
     theta, inside = (x.expand(shape).reshape(-1, shape[-1]) for x in (theta, sizes))
@@ -131,12 +144,13 @@ def _by_cuts(theta: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
 
 
 def _cut(theta: Tensor, inside: Tensor, wanted: Tensor, log_width: Tensor) -> Tensor:
-    """Log-time in the interval by which half an element less than wanted has rung, nearly."""
+    """Log-time in the interval, (...), by which about wanted - 1/2 elements have rung."""
     log_inside = torch.log(inside) - log_rung(theta + log_width.unsqueeze(-1))
     log_wanted = torch.log(wanted - 0.5)
-    # The number that has rung is concave in the time, so its slope at the start gives a bound.
+    # The number of rings is concave in the time. So its slope at the start gives a bound.
     cut = log_wanted - torch.logsumexp(log_inside + theta, -1)
-    # Late rings are rarer, so the last of them are at least this far from the end on average.
+    # Late rings are rarer than early ones. So on average the last ring is at least this far from
+    # the end.
     latest = log_width - 0.25 / inside.sum(-1)
     for _ in range(_CUT_STEPS):
         log_y = theta + cut.unsqueeze(-1)

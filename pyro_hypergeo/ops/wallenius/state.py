@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""What is worked out once for an urn under Wallenius' law."""
+"""The solved urn of Wallenius' law: its moments, computed once when they are first needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .snapshots import snapshots
 
 
 class WalleniusState:
-    """An urn, and its moments once somebody has asked for them."""
+    """An urn, and its moments. They are computed when they are first needed."""
 
     def __init__(self, urn: Urn) -> None:
         self.urn = urn
@@ -28,12 +28,12 @@ class WalleniusState:
     def covariance(self) -> Tensor:
         """Covariances of the counts, (..., G, G)."""
         at = snapshots(self.urn)
-        # The mean costs nearly nothing once there are snapshots.
+        # With the snapshots, the mean costs nearly nothing more.
         self.__dict__.setdefault("mean", wallenius_mean_given(self.urn, at))
         return wallenius_covariance_given(self.urn, at)
 
     def expand(self, batch_shape: Size) -> WalleniusState:
-        """The same for a larger batch shape, without computing anything again."""
+        """The same state for a larger batch shape, without computing anything again."""
         new = WalleniusState(self.urn.expand(batch_shape))
         for name in ("mean", "covariance"):
             if name in self.__dict__:
