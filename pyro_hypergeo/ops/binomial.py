@@ -29,12 +29,20 @@ def log_binomial_coefficient(n: Tensor, k: Tensor) -> Tensor:
     >>> log_binomial_coefficient(n=torch.tensor(5.0), k=torch.tensor([0.0, 2.0])).exp()
     tensor([ 1.0000, 10.0000])
     """
-    if not (n.requires_grad or k.requires_grad):
+    if not _differentiated(n, k):
         return _log_binomial_coefficient(n, k)
     # One formula gives the value, the other the gradient: the first has no gradient at 0 and n.
     value = _log_binomial_coefficient(n.detach(), k.detach())
-    plain = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
+    plain = _plain_log_binomial_coefficient(n, k)
     return value + (plain - plain.detach())
+
+
+def _differentiated(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+
+
+def _plain_log_binomial_coefficient(n: Tensor, k: Tensor) -> Tensor:
+    return torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
 
 
 def _log_binomial_coefficient(n: Tensor, k: Tensor) -> Tensor:
@@ -56,8 +64,8 @@ def log_binomial_pmf(k: Tensor, n: Tensor, log_odds: Tensor) -> Tensor:
             - k \log \frac{k}{n p} - (n - k) \log \frac{n - k}{n q} ,
         \qquad g(z) = \log \Gamma(z + 1) - z \log z + z .
 
-    The error is a few units in the last place of these terms. Differentiable in the log-odds; the
-    gradient in k is NaN where k is 0 or n. Cost: O(1) for each entry.
+    The error is a few units in the last place of these terms. Differentiable in all arguments, also
+    where k is 0 or n. Cost: O(1) for each entry.
 
     :param Tensor k: number of successes, real, between 0 and n, shape ``(...)``.
     :param Tensor n: number of trials, not negative; broadcasts with k.
@@ -75,6 +83,14 @@ def log_binomial_pmf(k: Tensor, n: Tensor, log_odds: Tensor) -> Tensor:
     ... ).exp()
     tensor([0.2500, 0.5000, 0.2500])
     """
+    if not _differentiated(n, k):
+        return _log_binomial_pmf(k, n, log_odds)
+    value = _log_binomial_pmf(k.detach(), n.detach(), log_odds.detach())
+    plain = _plain_log_binomial_coefficient(n, k) + k * log_odds - n * log1p_exp(log_odds)
+    return value + (plain - plain.detach())
+
+
+def _log_binomial_pmf(k: Tensor, n: Tensor, log_odds: Tensor) -> Tensor:
     r = n - k
     p, q = torch.sigmoid(log_odds), torch.sigmoid(-log_odds)
     excess = torch.where(log_odds > 0, n * q - r, k - n * p)

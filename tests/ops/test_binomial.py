@@ -113,3 +113,12 @@ def test_gradient_of_the_coefficient_at_every_count():
     torch.testing.assert_close(by_n, own)
     inside = torch.tensor([0.3, 2.0, 6.9], requires_grad=True)
     assert torch.autograd.gradcheck(lambda k: log_binomial_coefficient(n.detach(), k), inside)
+
+
+def test_gradient_of_the_pmf_at_every_count():
+    k, log_odds = torch.arange(8.0, requires_grad=True), torch.tensor(0.7, requires_grad=True)
+    n = torch.tensor(7.0)
+    by_k, by_odds = torch.autograd.grad(log_binomial_pmf(k, n, log_odds).sum(), (k, log_odds))
+    slope = torch.digamma(n - k + 1) - torch.digamma(k + 1) + log_odds
+    torch.testing.assert_close(by_k, slope)
+    torch.testing.assert_close(by_odds, (k - n * torch.sigmoid(log_odds)).sum())

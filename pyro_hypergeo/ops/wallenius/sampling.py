@@ -42,7 +42,7 @@ def wallenius_sample(
     :param Tensor total_count: :math:`n`, shape ``(...)``.
     :param torch.Size sample_shape: shape of the draws for each urn.
     :return: shape ``sample_shape + (..., G)``, in the dtype of the log-weights; NaN where a
-        log-weight is NaN.
+        log-weight is NaN or the total is impossible.
 
     **References:**
 
@@ -86,7 +86,8 @@ def wallenius_sample_given(urn: Urn, sample_shape: Size, bounds: Bounds) -> Tens
         else:
             counts = _by_cuts(theta.expand(shape), urn.sizes, total)
     counts = torch.where(urn.interior.unsqueeze(-1), counts, urn.edge)
-    return torch.where(undefined, torch.nan, counts)
+    # Parameters that nobody has checked may allow no draw. They must not seem to give one.
+    return torch.where(undefined | ~urn.feasible.unsqueeze(-1), torch.nan, counts)
 
 
 def _by_clocks(

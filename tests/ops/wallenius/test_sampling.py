@@ -108,3 +108,11 @@ def test_batches_edges_and_dtypes():
     assert wallenius_sample(theta.float(), sizes, totals).dtype == torch.float32
     assert wallenius_sample(theta, sizes, totals, torch.Size([0])).shape == (0, 5, 3)
     assert wallenius_sample(theta, sizes / 100, totals[:2], torch.Size([0])).shape == (0, 2, 3)
+
+
+@pytest.mark.parametrize("total", [-1.0, 8.0])
+def test_impossible_totals_give_nan_and_not_counts(total: float) -> None:
+    theta, sizes = torch.tensor([0.5, -1.0, 0.3]), torch.tensor([4.0, 3.0, 0.0])
+    draws = wallenius_sample(theta, sizes, torch.tensor([total, 2.0]), torch.Size([3]))
+    assert draws[:, 0].isnan().all()
+    assert (draws[:, 1].sum(-1) == 2).all()
