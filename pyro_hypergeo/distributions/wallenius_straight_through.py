@@ -14,21 +14,22 @@ class WalleniusHypergeometricStraightThrough(StraightThrough, WalleniusHypergeom
     r"""
     :class:`WalleniusHypergeometric` whose draws carry a gradient to the weights.
 
-    The value of a draw is exact: integer counts of the very law. Its derivative in the log-weights
-    is that of an estimator, so that :math:`\nabla E[f(x)]` is had by backpropagation through
-    :math:`f`, with little bias and with less noise than the score-function estimator. Both keep
-    the sum of the counts and respect that only ratios of weights matter.
+    The value of a draw is exact: integer counts of the same distribution, in every dtype. Its
+    derivative in the log-weights comes from an estimator. So backpropagation through :math:`f`
+    gives :math:`\nabla E[f(x)]`, with a small bias and with less noise than the score-function
+    estimator. Both estimators keep the sum of the counts. Both respect that only ratios of
+    weights matter.
 
-    ===============  =======================================================  ===================
-    ``estimator``    the counts move                                          exact for
-    ===============  =======================================================  ===================
-    ``"affine"``     by the affine map that takes their mean and covariances  quadratic functions
-                     along
-    ``"mean"``       as their mean does                                       linear functions
-    ===============  =======================================================  ===================
+    ==============  ==========================================  ===================  ==============
+    ``estimator``   how the counts move                         exact for            cost of a draw
+    ==============  ==========================================  ===================  ==============
+    ``"affine"``    by the affine map that carries their mean   quadratic functions  :math:`O(G^3)`
+                    and covariances along
+    ``"mean"``      as their mean moves                         linear functions     :math:`O(G)`
+    ==============  ==========================================  ===================  ==============
 
-    It never enumerates, since Pyro would weigh values that are both enumerated and
-    reparameterised wrongly: use :class:`WalleniusHypergeometric` for that.
+    This class does not enumerate. Pyro would give wrong weights to values that are both enumerated
+    and reparameterised. Use :class:`WalleniusHypergeometric` to enumerate.
 
     Example::
 
@@ -50,10 +51,11 @@ class WalleniusHypergeometricStraightThrough(StraightThrough, WalleniusHypergeom
     :param weights: as for :class:`WalleniusHypergeometric`.
     :param log_weights: as for :class:`WalleniusHypergeometric`.
     :param str estimator: ``"affine"`` or ``"mean"``.
-    :raises ValueError: if an argument is outside of what is said here, or shapes do not broadcast.
+    :raises ValueError: if an argument is not as said here, or if the shapes do not broadcast.
+    :raises NotImplementedError: by :meth:`enumerate_support`.
     """
 
-    # Without the mixin's temperature, which no estimator of this law has.
+    # Without the mixin's argument `temperature`: no estimator of this law needs it.
     def __init__(
         self,
         total_count: Numbers,
