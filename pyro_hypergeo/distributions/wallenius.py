@@ -47,7 +47,7 @@ class WalleniusHypergeometric(UrnLaw):
     :meth:`marginal` of group :math:`i`           :math:`O(G m_i)`, with 3000 nodes
     :meth:`entropy` of two groups                 :math:`O(\max m)`, from a marginal
     :meth:`entropy` of more groups                :math:`O(G)` for each count vector of the support
-    :meth:`from_mean`                             :math:`O(G^3)`
+    :meth:`from_mean`                             :math:`O(G^3)`, and some hundred :attr:`mean`
     ============================================  =================================================
 
     :meth:`sample` simulates exponential clocks that ring at random times; the elements of the first
