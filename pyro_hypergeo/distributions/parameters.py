@@ -52,7 +52,7 @@ def urn_parameters(
     for label, tensor in (("group_sizes", sizes), (name, values)):
         if tensor.dim() < 1:
             raise ValueError(
-                f"Expected `{label}` to have one entry a group in its last dimension, "
+                f"Expected `{label}` to have one entry for each group in its last dimension, "
                 f"but got a scalar: {tensor}."
             )
     try:
@@ -167,7 +167,10 @@ def _check_counts(name: str, value: Tensor, dtype: torch.dtype) -> None:
     check(name, value, (value >= 0) & (value % 1 == 0), "integers that are not negative")
     exact = 2 / torch.finfo(dtype).eps
     check(
-        name, value, value <= exact, f"at most {exact:.0f}, up to which {dtype} holds all integers"
+        name,
+        value,
+        value <= exact,
+        f"at most {exact:.0f}: {dtype} does not hold all larger integers",
     )
 
 

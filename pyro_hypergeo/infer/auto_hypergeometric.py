@@ -210,7 +210,9 @@ class AutoHypergeometric(AutoGuide):
             self.model(*args, **kwargs)
         missing = [name for name in self._names if name not in counts.drawn]
         if missing:
-            raise ValueError(f"Expected the model to have the sites {missing}, as at first.")
+            raise ValueError(
+                f"Expected the model to have the sites {missing}, as in its first run."
+            )
         return {**result, **counts.drawn}
 
     def _log_weights(self, *args: Any, **kwargs: Any) -> dict[str, Callable[[], Tensor]]:
