@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Marginals and entropy under Fisher's law, far into the tails."""
+
 import math
 
 import hypothesis
