@@ -84,7 +84,7 @@ def _one_sided(table: Table, group: int) -> str:
     if drawn == 0:
         return f"{table.groups[group]} was never drawn"
     if drawn == size:
-        return f"{table.groups[group]} was drawn wholly"
+        return f"all elements of {table.groups[group]} were drawn"
     return ""
 
 

@@ -20,7 +20,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ..distributions import FisherHypergeometricStraightThrough, zero_sum
-from .guide_counts import CountsMessenger, counts_of, repeat_to_full_size
+from .guide_counts import CountsMessenger, repeat_to_full_size, urn_of
 
 
 class AutoHypergeometric(AutoGuide):
@@ -109,7 +109,7 @@ class AutoHypergeometric(AutoGuide):
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         super()._setup_prototype(*args, **kwargs)
         nodes = dict(self._prototype().iter_stochastic_nodes())
-        self._names = [name for name, site in nodes.items() if counts_of(site["fn"]) is not None]
+        self._names = [name for name, site in nodes.items() if urn_of(site["fn"]) is not None]
         if not self._names:
             raise ValueError(
                 "Expected the model to have a latent FisherHypergeometric or "
@@ -140,7 +140,7 @@ class AutoHypergeometric(AutoGuide):
         if self.amortizer is None:
             self.log_weights = PyroModule()
             for name in self._names:
-                urn = counts_of(nodes[name]["fn"])
+                urn = urn_of(nodes[name]["fn"])
                 start = urn.log_weights.detach()
                 start = torch.where(start == -torch.inf, 0.0, start)
                 start = repeat_to_full_size(start, nodes[name], event_dim=1)
@@ -253,7 +253,7 @@ class AutoHypergeometric(AutoGuide):
         """
         with torch.no_grad(), poutine.block(), poutine.trace() as tracer:
             self(*args, **kwargs)
-        return {name: counts_of(tracer.trace.nodes[name]["fn"]) for name in self._names}
+        return {name: urn_of(tracer.trace.nodes[name]["fn"]) for name in self._names}
 
     @torch.no_grad()
     def median(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from ..distributions import FisherHypergeometricStraightThrough
 from ..distributions.urn_law import UrnLaw
 
 
-def counts_of(fn: Any) -> Any:
+def urn_of(fn: Any) -> Any:
     """The :class:`UrnLaw` inside a site's distribution; None if it has none."""
     while not isinstance(fn, UrnLaw):
         fn = getattr(fn, "base_dist", None)
@@ -97,7 +97,7 @@ class CountsMessenger(Messenger):
             self._shows_parameters = False
 
     def _posterior(self, name: str, prior: Any) -> Any:
-        urn = counts_of(prior)
+        urn = urn_of(prior)
         with self._showing_parameters():
             log_weights = self.log_weights[name]()
         shape = urn.batch_shape + urn.event_shape

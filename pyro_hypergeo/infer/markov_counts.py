@@ -112,11 +112,11 @@ def _chain(name: str, urn: UrnLaw, infer: Any, obs: Tensor | None) -> Iterator[t
         if i == groups - 1:
             remaining = torch.zeros_like(before)
         else:
-            left = None if obs is None else transitions.left_by(obs, i)
+            observed = None if obs is None else transitions.remaining_after(obs, i)
             state = Categorical(
                 logits=transitions.logits(i, before), validate_args=urn._validate_args
             )
-            remaining = pyro.sample(f"{name}_{i}", state, obs=left, infer=infer).long()
+            remaining = pyro.sample(f"{name}_{i}", state, obs=observed, infer=infer).long()
         yield i, transitions.count(i, before - remaining)
 
 
@@ -129,11 +129,11 @@ class _Transitions:
         # Pyro lets opt_einsum choose the order of the sums. It may choose matrix times matrix,
         # O(n^3). It chooses vector times matrix, O(n^2), if each state has fewer values than the
         # state before. So we add a few values of probability 0 to the early states.
-        spare = states if 4 * states <= self.largest_total else 0
-        self.widths = [self.largest_total + 1 + max(0, spare - i) for i in range(states)]
+        extra = states if 4 * states <= self.largest_total else 0
+        self.widths = [self.largest_total + 1 + max(0, extra - i) for i in range(states)]
         law = cast(ExponentialFamily, urn.law)
         log_terms = law.log_terms(urn.state, min(urn.bounds.size, self.largest_total))
-        suffixes = log_suffixes(log_terms, self.largest_total + spare)
+        suffixes = log_suffixes(log_terms, self.largest_total + extra)
         # The last entry is for counts that are impossible.
         terms = torch.nn.functional.pad(log_terms.detach(), (0, 1), value=-torch.inf)
         self.log_terms = terms.unbind(-2)
@@ -170,7 +170,7 @@ class _Transitions:
         """Counts in the dtype of the weights, clamped to 0, ..., m_i."""
         return torch.minimum(drawn.clamp(min=0), self.sizes[group]).to(self.dtype)
 
-    def left_by(self, counts: Tensor, group: int) -> Tensor:
+    def remaining_after(self, counts: Tensor, group: int) -> Tensor:
         """How many elements remain after a group if these are the counts."""
         drawn = counts[..., : group + 1].sum(-1).long()
         return (self.total - drawn).clamp(0, self.largest_total)

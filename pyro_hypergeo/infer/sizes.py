@@ -102,25 +102,25 @@ def _approximate(means: Tensor, weights: Tensor, elements: int) -> Tensor:
 
 def _corrected(means: Tensor, approximate: Means, elements: int, exact: Means) -> Tensor:
     start = approximate(means)
-    sizes = best = _whole(start, means, elements)
+    sizes = best = _rounded(start, means, elements)
     for _ in range(_CORRECTIONS):
         # The approximation would answer the exact means of these sizes with other sizes. The
         # difference is its error.
         error = approximate(exact(sizes)) - sizes
-        sizes = _whole(start - error, means, elements)
+        sizes = _rounded(start - error, means, elements)
         if _distance(means, sizes, exact) < _distance(means, best, exact):
             best = sizes
     return best
 
 
-def _whole(sizes: Tensor, means: Tensor, elements: int) -> Tensor:
+def _rounded(sizes: Tensor, means: Tensor, elements: int) -> Tensor:
     # Round to integers. The sum stays N, and no group becomes smaller than its mean.
     least = means.ceil()
     room = (sizes - least).clamp(min=0)
-    spare = elements - least.sum()
-    room = room * spare / room.sum().clamp(min=1e-300)
+    available = elements - least.sum()
+    room = room * available / room.sum().clamp(min=1e-300)
     low = room.floor()
-    missing = int(spare - low.sum())
+    missing = int(available - low.sum())
     order = (room - low).argsort(descending=True)
     low[order[:missing]] += 1
     return least + low
