@@ -57,8 +57,9 @@ def sizes_from_mean(
     :param law: ``"fisher"``, ``"wallenius"``, or a :class:`~pyro_hypergeo.ops.Law`.
     :type law: str or Law
     :return: the sizes, integers of shape ``(G,)``.
-    :raises ValueError: if the shapes differ, a mean is negative, the means are all 0 or need more
-        than ``number_of_elements`` elements, a weight is not positive, or ``law`` is unknown.
+    :raises ValueError: if the shapes differ, a mean is negative, a weight is not positive, or
+        ``law`` is unknown. Also if the means sum to 0, or to ``number_of_elements`` or more, or if
+        groups at least as large as their means need more elements.
     """
     law = law_of(law)
     means, theta = _checked(mean, weights, number_of_elements)

@@ -1,11 +1,11 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Write wallenius_reference.json afresh: `python -m tests.data.make_wallenius_reference`, a minute.
+"""Writes wallenius_reference.json again: `python -m tests.data.make_wallenius_reference`, a minute.
 
-Records with weights, `w`, were computed by other means: they are checked and kept. The others are
-made here; their weights are exp(log_w), with log_w exactly the float64 of the file. The floats are
-the rounded truth; `_str` gives 25 digits of it.
+Records with weights, `w`, were computed by other methods. They are checked and kept. The others are
+made here. Their weights are exp(log_w). The file has log_w as exact float64 numbers. The floats are
+the rounded truth; `_str` has 25 digits of it.
 """
 
 import json

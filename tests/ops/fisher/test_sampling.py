@@ -15,7 +15,7 @@ from pyro_hypergeo.ops.fisher.sampling_tree import sample_by_tree
 from pyro_hypergeo.ops.fisher.state import solve_fisher
 from tests.ops.fixture import PLAIN, WIDE, Urn
 
-# While torch traces, sizes become constants of the trace; that is what it warns of.
+# While torch traces, sizes become constants of the trace, and it warns of this.
 pytestmark = pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 
 DRAWS = 20_000
