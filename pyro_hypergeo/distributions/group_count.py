@@ -42,8 +42,8 @@ class GroupCount(Categorical):
     tails, quantiles and moments. If sizes differ within a batch, the table ends at the largest size
     and holds zeros above the others. Results have the dtype of the weights.
 
-    The log-probabilities are computed once, when the marginal is made. After that, with
-    :math:`m` the largest size:
+    The log-probabilities are computed once, when the marginal is made. After that the costs are,
+    with :math:`m` the largest size:
 
     ========================================================  =====================================
     :meth:`log_prob`                                          :math:`O(1)` a value
@@ -59,6 +59,8 @@ class GroupCount(Categorical):
         >>> count = FisherHypergeometric(6, [5, 3, 2], weights=[1.0, 2.0, 4.0]).marginal(0)
         >>> count.cdf(2), count.icdf(0.5)
         (tensor(0.5720), tensor(2.))
+
+    :raises ValueError: by :meth:`icdf`, if a probability is not between 0 and 1.
     """
 
     def cdf(self, value: Tensor | float) -> Tensor:

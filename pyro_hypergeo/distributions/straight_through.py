@@ -13,6 +13,11 @@ class FisherHypergeometricStraightThrough(StraightThrough, FisherHypergeometric)
     r"""
     :class:`FisherHypergeometric` whose draws carry a gradient to the weights.
 
+    .. math::
+
+        p(x) = \frac{1}{P_0} \prod_{i=1}^G \binom{m_i}{x_i} w_i^{x_i},
+        \qquad \sum_i x_i = n, \quad 0 \le x_i \le m_i .
+
     The value of a draw is exact: integer counts of the same distribution, in every dtype. Its
     derivative in the log-weights comes from an estimator. So backpropagation through :math:`f`
     gives :math:`\nabla E[f(x)]`, with a small bias and with much less noise than the score-function

@@ -14,6 +14,12 @@ class WalleniusHypergeometricStraightThrough(StraightThrough, WalleniusHypergeom
     r"""
     :class:`WalleniusHypergeometric` whose draws carry a gradient to the weights.
 
+    .. math::
+
+        p(x) = \prod_{i=1}^G \binom{m_i}{x_i} \int_0^\infty D e^{-D u}
+            \prod_{i=1}^G \bigl(1 - e^{-w_i u}\bigr)^{x_i} du,
+        \qquad D = \sum_i w_i (m_i - x_i) .
+
     The value of a draw is exact: integer counts of the same distribution, in every dtype. Its
     derivative in the log-weights comes from an estimator. So backpropagation through :math:`f`
     gives :math:`\nabla E[f(x)]`, with a small bias and with less noise than the score-function
@@ -30,6 +36,11 @@ class WalleniusHypergeometricStraightThrough(StraightThrough, WalleniusHypergeom
 
     This class does not enumerate. Pyro would give wrong weights to values that are both enumerated
     and reparameterised. Use :class:`WalleniusHypergeometric` to enumerate.
+
+    **References:**
+
+    [1] Bengio, Y., Leonard, N. and Courville, A. (2013) "Estimating or propagating gradients
+        through stochastic neurons for conditional computation".
 
     Example::
 

@@ -16,8 +16,16 @@ from .fit import WeightsFit, fit_weights
 class LawComparison(NamedTuple):
     """The result of :func:`compare_laws`: one fit under each law, to the same counts.
 
-    ``print`` shows both log-likelihoods and how many times more probable the counts are under the
-    better law.
+    Printed, it shows both log-likelihoods and how many times more probable the counts are under
+    the better law.
+
+    >>> from pyro_hypergeo import compare_laws
+    >>> comparison = compare_laws([[20, 30], [20, 30]], [[18, 12], [3, 2]])
+    >>> comparison.wallenius.log_weights
+    tensor([ 0.6955, -0.6955], dtype=torch.float64)
+
+    :ivar WeightsFit fisher: the fit under Fisher's law.
+    :ivar WeightsFit wallenius: the fit under Wallenius' law.
     """
 
     fisher: WeightsFit

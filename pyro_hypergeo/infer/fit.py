@@ -28,6 +28,11 @@ class WeightsFit(NamedTuple):
     All tensors are float64. Log-weights are relative to the reference group, or to their mean if
     there is no reference.
 
+    >>> from pyro_hypergeo import fit_weights
+    >>> fit = fit_weights([10, 20], [6, 4], reference=0)
+    >>> fit.log_weights, fit.law
+    (tensor([ 0.0000, -1.7202], dtype=torch.float64), 'fisher')
+
     :ivar torch.Tensor log_weights: estimates, of shape ``(G,)``.
     :ivar torch.Tensor covariance: their covariance matrix, of shape ``(G, G)``: the inverse of the
         observed information, for the same reference.
