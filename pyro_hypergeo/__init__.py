@@ -1,7 +1,27 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Noncentral hypergeometric distributions for Pyro: exact, fast, differentiable."""
+"""Noncentral hypergeometric distributions for Pyro: exact, fast, differentiable.
+
+An urn holds groups of elements, and some elements are drawn without replacement. Elements of some
+groups are drawn more readily than others: each group has a weight. The number of drawn elements of
+each group is its count. This package has the two usual distributions of the counts: Fisher's and
+Wallenius'. "Law" is short for "probability distribution" in the whole package.
+
+>>> import torch
+>>> from pyro_hypergeo import FisherHypergeometric
+>>> urn = FisherHypergeometric(total_count=4, group_sizes=[5, 3, 2], weights=[1.0, 2.0, 4.0])
+>>> urn.log_prob(torch.tensor([2.0, 1.0, 1.0])).exp()
+tensor(0.2221)
+
+=====================================  =============================================================
+:mod:`pyro_hypergeo.ops`               the mathematics, as functions of tensors
+:mod:`pyro_hypergeo.distributions`     Pyro distributions over these functions
+:mod:`pyro_hypergeo.infer`             maximum likelihood, a guide, latent counts, gradients
+:mod:`pyro_hypergeo.datasets`          the table that the package ships
+:mod:`pyro_hypergeo.cli`               the command ``python -m pyro_hypergeo``
+=====================================  =============================================================
+"""
 
 from . import datasets as datasets
 from .distributions import FisherHypergeometric as FisherHypergeometric

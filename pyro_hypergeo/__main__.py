@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""``python -m pyro_hypergeo``."""
+"""Runs the command: ``python -m pyro_hypergeo``."""
 
 import sys
 

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Settings of all tests: seeds, float64, validation; and hypothesis seeds torch too."""
+
 import os
 from collections.abc import Iterator
 

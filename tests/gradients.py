@@ -4,7 +4,8 @@
 """Bias and noise of gradient estimators against enumeration, for tests and benchmarks.
 
 Nothing is sampled: an estimator is evaluated at every count vector of the support, and its mean
-and variance are sums over the exact law. (What it draws itself is averaged over repetitions.)
+and variance are sums over the exact law. If an estimator draws random numbers of its own, the
+result is averaged over repetitions.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Urn(NamedTuple):
 
 
 class Error(NamedTuple):
-    """Of an estimator's gradient, over the norm of the true one."""
+    """Bias and noise of an estimator's gradient, divided by the norm of the true gradient."""
 
     bias: float
     noise: float  # standard deviation of a single draw's gradient
@@ -44,7 +45,7 @@ URNS = [
 
 
 def functions(urn: Urn) -> dict[str, Function]:
-    """Five functions on the scale of the counts' own spread."""
+    """Five functions, on the scale of the standard deviations of the counts."""
     groups, size = len(urn.group_sizes), sum(urn.group_sizes) / len(urn.group_sizes)
     generator = torch.Generator().manual_seed(1)
     slopes, bias, out = (torch.randn(n, generator=generator) for n in (groups, 16, 16))
@@ -85,7 +86,7 @@ def measure(exact: Truth, gradients: Tensor) -> Error:
     average = torch.einsum("s,rsg->g", probs, gradients)
     deviation = (gradients - average).square().sum(-1)
     bias = (average - exact.gradient).square().sum()
-    if repetitions > 1:  # what the estimator draws itself leaves a sampling error
+    if repetitions > 1:  # the estimator's own random numbers leave a sampling error
         bias = bias - repetitions * probs.square() @ gradients.var(0).sum(-1)
     scale = exact.gradient.norm()
     return Error(

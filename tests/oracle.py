@@ -5,12 +5,11 @@
 
 Three ways: enumeration in rational numbers (`support`, `pmf`, `mode`); polynomial coefficients in
 long decimals (`log_partition`, `log_prob`, `mean`, `covariance`, `marginals`, `entropy`); and, for
-sizes beyond those, a contour sum in long floats (`log_partition_contour`).
+larger sizes, a contour sum in long floats (`log_partition_contour`).
 
-`pmf` and `mode` take weights, the others log-weights; `Weights(w)` in place of log-weights gives
-the weights themselves. Either way every float is taken for exactly what it is. Real results are
-mpmath numbers. A draw that cannot be made (more than the elements of positive weight) raises a
-ValueError.
+`pmf` and `mode` take weights. The others take log-weights, or `Weights(w)` to pass weights. Every
+float is used exactly as it is, without rounding. Real results are mpmath numbers. A draw of more
+elements than have a positive weight raises a ValueError.
 """
 
 import math
@@ -33,7 +32,7 @@ GUARD_DIGITS = 25
 
 
 class Weights(tuple[float, ...]):
-    """Weights, to be given where log-weights are expected."""
+    """Weights, for functions that expect log-weights."""
 
 
 # Enumeration
@@ -119,10 +118,10 @@ def mean(log_weights: Reals, group_sizes: Ints, total_count: int) -> list[Mpf]:
 
 @_precision()
 def covariance(log_weights: Reals, group_sizes: Ints, total_count: int) -> list[list[Mpf]]:
-    """The covariance matrix; an entry under 1e-50 of E[x_i] E[x_j] comes out as zero."""
+    """The covariance matrix. An entry below 1e-50 E[x_i] E[x_j] becomes zero."""
     table, means = [], mean(log_weights, group_sizes, total_count)
     for i, mu in enumerate(means):
-        # Once a given element of i is drawn, the rest is a draw from an urn without it.
+        # If one element of i is drawn, the others are a draw from an urn without this element.
         rest = [m - (j == i) for j, m in enumerate(group_sizes)]
         after = mean(log_weights, rest, total_count - 1) if mu > 0 else means
         moments = [mu * (other + (j == i)) for j, other in enumerate(after)]
@@ -132,7 +131,7 @@ def covariance(log_weights: Reals, group_sizes: Ints, total_count: int) -> list[
 
 @_precision()
 def marginals(log_weights: Reals, group_sizes: Ints, total_count: int) -> list[list[Mpf]]:
-    """The pmf of each group over 0..m_i, as precise in far tails; for up to 10^3 elements."""
+    """The pmf of each group over 0..m_i, precise in far tails too; for up to 10^3 elements."""
     _, odds = _tilted_odds(log_weights, group_sizes, total_count)
     laws = [_binomial_law(r, m) for r, m in zip(odds, group_sizes, strict=True)]
     before, after = [np.array([Decimal(1)])], [np.array([Decimal(1)])]
@@ -167,8 +166,8 @@ def log_partition_contour(
 ) -> tuple[Mpf, list[Mpf], list[Mpf]]:
     """The log-partition function, means and variances; 10^6 elements in 10^3 groups take seconds.
 
-    P0 is a multiple of the integral of prod_i (q_i + p_i z)^m_i / z^n around the unit circle, and
-    the trapezoidal rule on it errs by the chances of n + K, n - K, ... alone, with K nodes.
+    P0 is a multiple of the integral of prod_i (q_i + p_i z)^m_i / z^n around the unit circle. The
+    error of the trapezoidal rule with K nodes is the sum of the probabilities of n + K, n - K, ...
     """
     with _precision(digits):
         shift, decimal_odds = _tilted_odds(log_weights, group_sizes, total_count)
@@ -222,7 +221,7 @@ def _tilted_odds(
 ) -> tuple[Decimal, list[Decimal]]:
     """A shift s at which sum_i m_i sigmoid(theta_i + s) is about the total, and w_i exp(s).
 
-    Results are the same at every shift: this one makes the total a likely one.
+    Results are the same at every shift. This shift makes the total probable.
     """
     weights = _weights(log_weights)
     active = [(float(w.ln()), m) for w, m in zip(weights, group_sizes, strict=True) if w and m]
@@ -236,7 +235,7 @@ def _tilted_odds(
         middle = (low + high) / 2
         full = theta + middle >= 0
         short = sizes * np.exp(-np.logaddexp(0, abs(theta + middle)))  # of m_i if full, else of 0
-        # Whole numbers first: on a plateau they cancel, and the rest is compared precisely.
+        # Integers first: on a plateau they cancel, and then the remainder is compared precisely.
         excess = (sizes[full].sum() - target) + (short[~full].sum() - short[full].sum())
         low, high = (low, middle) if excess > 0 else (middle, high)
     shift = Decimal(float(low))
@@ -251,7 +250,7 @@ def _binomial_law(odds: Decimal, size: int) -> Any:
 
 
 def _count_law(odds: Sequence[Decimal], group_sizes: Ints) -> Series:
-    """The law of the sum of the groups' binomials, without the ends that are under rounding."""
+    """The law of the sum of the groups' binomials, without its ends of negligible probability."""
     laws = [_trimmed(0, _binomial_law(r, m)) for r, m in zip(odds, group_sizes, strict=True)]
     while len(laws) > 1:
         (a, left), (b, right), *laws = laws
@@ -265,7 +264,7 @@ def _trimmed(first: int, law: Any) -> Series:
 
 
 def _without_one(series: Series, odds: Decimal) -> Series:
-    """The series over (1 + odds z) / (1 + odds): one element less. From the stable end."""
+    """Divide the series by (1 + odds z) / (1 + odds): one element less. From the stable end."""
     first, law = series
     p, q = odds / (1 + odds), 1 / (1 + odds)
     rest, quotient = Decimal(0), []

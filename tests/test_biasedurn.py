@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The guide's table of BiasedUrn's functions: each call beside them gives their values."""
+"""The guide's table of BiasedUrn's functions: each of our calls gives the same value."""
 
 import json
 import re
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 STORED = json.loads((ROOT / "tests" / "data" / "biasedurn_reference.json").read_text())
 LAWS = {"FN": FisherHypergeometric, "WN": WalleniusHypergeometric}
 NAMES = {"FN": "fisher", "WN": "wallenius"}
-# BiasedUrn's answer to these is an approximation; the true one is what the mean was made from.
+# BiasedUrn approximates these. The truth is the value from which the mean was computed.
 APPROXIMATE = {"odds", "num"}
 
 

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The oracle against rational arithmetic, closed forms and the stored reference."""
+
 import json
 import math
 from fractions import Fraction
@@ -28,7 +30,7 @@ SMALL = {
 
 
 def close(given, expected):
-    """Whether a long float is a rational number, for all that 50 digits can tell."""
+    """Whether a long float equals a rational number to 45 digits."""
     with mpmath.workdps(70):
         truth = mpmath.mpf(expected.numerator) / expected.denominator
         return abs(given - truth) <= abs(truth) * mpmath.mpf("1e-45") + mpmath.mpf("1e-65")
@@ -141,14 +143,14 @@ def test_methods_agree_on_a_larger_urn():
             for value in (variance[i], covariance[i][i]):
                 assert abs(value - (second - first**2)) < 1e-30
             assert abs(sum(covariance[i])) < 1e-35
-        # The far tail of the third group, against the law of the others.
+        # The far tail of the third group, against the law of the other two.
         others = oracle.log_partition(theta[:2] + theta[3:], sizes[:2] + sizes[3:], 0)
         tail = oracle.log_unnormalised([165], theta[2:3], sizes[2:3]) + others - log_p0
         assert abs(mpmath.log(marginals[2][165]) - tail) < 1e-35
 
 
 def test_contour_at_a_million_elements():
-    # Equal weights: P0 = C(N, n) w^n, whatever the groups.
+    # Equal weights: P0 = C(N, n) w^n, for any groups.
     sizes, total = [400_000, 599_000, 1000], 300_000
     log_p0, mean, variance = oracle.log_partition_contour([0.5] * 3, sizes, total)
     with mpmath.workdps(40):

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""What is shipped, and which part of the package may import which."""
+"""What the package ships, and which of its parts may import which."""
 
 import ast
 import importlib
@@ -153,7 +153,7 @@ def modules() -> list[str]:
 
 
 def test_every_module_imports_alone() -> None:
-    # In one process, but without what others have imported; and each is what it says it is.
+    # One process is faster than many. Before each import, the package is forgotten again.
     code = f"""
 import importlib, sys
 for name in {modules()!r}:
@@ -194,7 +194,7 @@ OF_LIBRARIES = {
 
 
 def private_names(file: Path) -> tuple[set[str], set[str]]:
-    """The private names that a file defines, and those of others that it uses."""
+    """The private names that a file defines, and the private names of other files that it uses."""
     defined, used = set(), set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):

@@ -1,11 +1,11 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""A third law from public names alone, and every public call with it.
+"""How to add a law: a complete example by public names only, and every public call with it.
 
-Conway and Maxwell's way to more or less spread: p(x) ~ prod_i C(m_i, x_i)^nu w_i^x_i, with a
-parameter nu of its own; nu = 1 is Fisher's law. It has six functions and two more, as an
-exponential family. All else follows.
+The law is p(x) ~ prod_i C(m_i, x_i)^nu w_i^x_i, after Conway and Maxwell. Its own parameter nu
+makes the counts more even or less even; nu = 1 is Fisher's law. It is an exponential family of
+seven functions. Everything else follows from them. The guide's page "Reference" lists the steps.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pyro_hypergeo.ops import Bounds, ExponentialFamily, Urn, make_urn
 
 
 class State(NamedTuple):
-    """An urn, its parameters, and the factors C(m, k)^(nu - 1) that make Fisher's law this one."""
+    """An urn, its parameters, and the factors C(m, k)^(nu - 1) that turn Fisher's law into this."""
 
     urn: Urn
     factors: Tensor  # (..., G, M + 1), logarithms

@@ -3,7 +3,7 @@
 
 """The truth for Wallenius' law: draw by draw in rational numbers, or its integral in long floats.
 
-Every float is taken for exactly what it is. Real results are mpmath numbers.
+Every float is used exactly as it is, without rounding. Real results are mpmath numbers.
 """
 
 import math
@@ -40,7 +40,7 @@ def pmf(
 def log_prob(x: Ints, log_weights: Reals, group_sizes: Ints, digits: int = 30) -> Mpf:
     """The log-probability by the trapezoidal rule, halving the step until the digits stay.
 
-    Nothing less than all and more than nothing must have been drawn.
+    At least one element must be drawn, and at least one must be left.
     """
     with mpmath.workdps(digits + 25):
         weights = [mpmath.exp(mpmath.mpf(t)) for t in log_weights]

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Whether chains have converged."""
+"""r_hat: whether chains of draws have converged."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from torch import Tensor
 def rank_r_hat(draws: Tensor) -> Tensor:
     """Rank-normalised split r_hat of draws of shape (chains, samples, quantities).
 
-    The larger of that of the ranks of the draws and that of the ranks of their distances from the
-    median, so chains of different place or width show, whatever the tails. NaN where nothing
-    moves.
+    Two values are computed: from the ranks of the draws, and from the ranks of their distances to
+    the median. The result is the larger one. So it detects chains that differ in location or in
+    width. It does not need finite moments. It is NaN if the draws do not move.
+
+    **References:**
 
     [1] Vehtari, A., Gelman, A., Simpson, D., Carpenter, B. and Bürkner, P.-C. (2021)
         "Rank-normalization, folding, and localization", Bayesian Analysis 16(2).

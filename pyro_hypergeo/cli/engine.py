@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""What every engine of inference hands to the report."""
+"""The interface of the posteriors: what the report needs from each engine of inference."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ class Posterior(Protocol):
 
     @property
     def engine(self) -> str:
-        """How ``--engine`` names it."""
+        """Name of the engine, as in ``--engine``."""
         ...
 
     @property
     def diverging(self) -> Tensor | None:
-        """Which draws have diverged, (chains, samples); None if nothing can diverge."""
+        """Which draws have diverged, (chains, samples); None if the engine cannot diverge."""
         ...
 
     def relative_to(self, reference: int) -> tuple[Tensor, Tensor]:
-        """Median and standard deviation of every log-weight less the reference's."""
+        """Median and standard deviation of each log-weight relative to the reference."""
         ...
 
     def interval(self, reference: int) -> tuple[Tensor, Tensor]:
-        """5 % and 95 % points of every log-weight less the reference's."""
+        """5 % and 95 % points of each log-weight relative to the reference."""
         ...
 
     def draws(self, samples: int, seed: int) -> Tensor:
@@ -36,13 +36,13 @@ class Posterior(Protocol):
         ...
 
     def how(self) -> str:
-        """How the inference went, in a line."""
+        """One line that says how the inference went."""
         ...
 
     def diagnostics(self) -> dict[str, Any]:
-        """The same as numbers, for JSON."""
+        """How the inference went, as numbers for JSON."""
         ...
 
     def warning(self) -> str:
-        """Why the posterior cannot be relied on; empty if it can."""
+        """Why the posterior is not reliable; empty if it is."""
         ...

@@ -1,8 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The error that a user can put right."""
+"""The error that the command shows to its user."""
 
 
 class CommandError(Exception):
-    """What the user can put right; the message is one line."""
+    """A mistake that the user can correct. The message is one line."""

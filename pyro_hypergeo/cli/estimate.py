@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The maximum-likelihood estimate, as far as it is finite."""
+"""The maximum-likelihood estimate of the weights that have a finite one."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from .table import Table
 
 
 class Estimate(NamedTuple):
-    """Maximum-likelihood log-weights relative to a reference; None where not finite."""
+    """Maximum-likelihood log-weights relative to the reference; None if not finite."""
 
     log_weights: list[float | None]
     standard_errors: list[float | None]
     log_likelihood: float | None
     log_likelihood_equal: float
-    why_not: str  # empty where all estimates are finite
+    why_not: str  # why some are not finite; empty if all are
 
 
 def estimate(table: Table, reference: int, law: str = "fisher") -> Estimate:
-    """The maximum-likelihood estimate as far as it is finite, and why it is not where it is not."""
+    """Estimate the weights by maximum likelihood.
+
+    Some weights may have no finite estimate. Then the others are estimated without their groups,
+    and the result says why.
+    """
     try:
         fit = fit_weights(table.sizes, table.counts, reference=reference, law=law)
     except NoFiniteEstimateError as error:
@@ -39,8 +43,8 @@ def estimate(table: Table, reference: int, law: str = "fisher") -> Estimate:
 
 
 def _partial(table: Table, reference: int, law: str, comparable: list[int]) -> Estimate:
-    # As the other groups' weights go to their limits, what these groups share out between them
-    # no longer depends on those weights: the limit of the estimate is the estimate from them alone.
+    # The weights of the other groups go to 0 or to infinity. In this limit they no longer influence
+    # the counts of the comparable groups. So we estimate from the comparable groups alone.
     log_weights: list[float | None] = [None] * len(table.groups)
     errors: list[float | None] = [None] * len(table.groups)
     log_weights[reference] = errors[reference] = 0.0
@@ -51,9 +55,9 @@ def _partial(table: Table, reference: int, law: str, comparable: list[int]) -> E
             reference=comparable.index(reference),
             law=law,
         )
-        for at, group in enumerate(comparable):
-            log_weights[group] = part.log_weights[at].item()
-            errors[group] = part.standard_errors[at].item()
+        for index, group in enumerate(comparable):
+            log_weights[group] = part.log_weights[index].item()
+            errors[group] = part.standard_errors[index].item()
     reasons = [
         _reason(table, group, reference)
         for group in range(len(table.groups))
@@ -80,7 +84,7 @@ def _one_sided(table: Table, group: int) -> str:
     if drawn == 0:
         return f"{table.groups[group]} was never drawn"
     if drawn == size:
-        return f"{table.groups[group]} was drawn wholly"
+        return f"all elements of {table.groups[group]} were drawn"
     return ""
 
 

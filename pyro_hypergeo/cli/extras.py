@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Optional libraries, asked for by name."""
+"""Checks that an optional library is installed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from .errors import CommandError
 
 
 def require(option: str, module: str, extra: str) -> None:
-    """Asks for a module without importing it, so that a long run is not in vain."""
+    """Check before a long run that a module can be imported, without importing it.
+
+    :raises CommandError: if it cannot; it says how to install the extra.
+    """
     try:
         found = find_spec(module) is not None
-    except ValueError:  # it stands in sys.modules as None
+    except ValueError:  # sys.modules has None for it
         found = False
     if not found:
         raise CommandError(f'{option} needs {module}: pip install "pyro-hypergeo[{extra}]"')

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The command: its options, and the order of its work."""
+"""The command: it reads the options, checks them, infers, and writes the report."""
 
 from __future__ import annotations
 
@@ -43,7 +43,12 @@ the drawn are those who survived.
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; 0, or 2 after one line on standard error that says what is wrong."""
+    """Run the command.
+
+    :param argv: the arguments; those of the process if not given.
+    :return: the exit status: 0, or 2 after a mistake. One line on standard error then says what is
+        wrong.
+    """
     try:
         _run(_parser().parse_args(argv))
     except CommandError as error:
@@ -118,8 +123,8 @@ def _reference(table: Table, name: str | None) -> int:
 
 
 def _check_writable(option: str, path: Path) -> None:
-    # Asking the file system beats reading permissions, which say nothing about a full disk,
-    # a read-only mount or a superuser.
+    # Try to open the file. Permissions alone do not tell: the disk may be full, the mount may be
+    # read-only, or the user may be root.
     try:
         existed = path.exists()
         path.open("ab").close()

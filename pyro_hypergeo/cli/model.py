@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The Pyro model of a table, and the Laplace approximation of its posterior."""
+"""The Pyro model of a table of counts, and the Laplace approximation of its posterior."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_NEWTON_STEPS = 100
 
 
 def weights_model(table: Table, prior_scale: float, law: str = "fisher") -> None:
-    """The Pyro model: zero-sum normal log-weights, and a biased urn for every stratum."""
+    """The Pyro model: zero-sum normal log-weights, and one urn for each stratum."""
     prior = ZeroSumNormal(table.sizes.new_full((), prior_scale), len(table.groups))
     log_weights = pyro.sample("log_weights", prior)
     with pyro.plate("strata", len(table.sizes)):
@@ -30,16 +30,16 @@ def weights_model(table: Table, prior_scale: float, law: str = "fisher") -> None
 
 
 def urns_of(table: Table, log_weights: Tensor, law: str) -> UrnLaw:
-    """An urn for each stratum, of which as many elements are drawn as were."""
+    """One urn for each stratum; the totals are those of the table."""
     total = table.counts.sum(-1)
     return LAWS[law](total, table.sizes, log_weights=log_weights, validate_args=False)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch on one thread."""
-    # Threads save little on tensors this small, and where other programs run they wait for each
-    # other, ten times longer than the work takes.
+    """Let torch use one thread in this block."""
+    # The tensors are small, so threads save little. If other programs run, threads wait for each
+    # other: then everything takes ten times as long.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -49,21 +49,21 @@ def one_thread() -> Iterator[None]:
 
 
 def laplace(table: Table, prior_scale: float, law: str = "fisher") -> tuple[Tensor, Tensor]:
-    """Mode of the posterior, and factor of its Laplace approximation's covariance matrix.
+    """Mode of the posterior, and Cholesky factor of the covariance of its Laplace approximation.
 
-    Both in the coordinates of :func:`~pyro_hypergeo.ops.zero_sum.zero_sum_vector`.
+    Both are in the coordinates of :func:`~pyro_hypergeo.ops.zero_sum_vector`.
     """
-    # The columns are the vectors whose coordinates are one 1 and zeros.
+    # Column i is the vector whose coordinate i is 1 and whose other coordinates are 0.
     basis = zero_sum_vector(torch.eye(len(table.groups) - 1, dtype=table.sizes.dtype)).mT
 
-    # The log-density is strictly concave, so damped Newton steps reach the only mode.
+    # The log-density is strictly concave. So there is one mode, and damped Newton steps reach it.
     def log_density(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        known = LAWS[law].law.log_likelihood(basis @ z, table.sizes, table.counts)
+        likelihood = LAWS[law].law.log_likelihood(basis @ z, table.sizes, table.counts)
         prior = torch.eye(len(z), dtype=basis.dtype) / prior_scale**2
         return (
-            known.value - 0.5 * (z / prior_scale).square().sum(),
-            known.gradient @ basis - z / prior_scale**2,
-            torch.linalg.cholesky(basis.mT @ known.information @ basis + prior),
+            likelihood.value - 0.5 * (z / prior_scale).square().sum(),
+            likelihood.gradient @ basis - z / prior_scale**2,
+            torch.linalg.cholesky(basis.mT @ likelihood.information @ basis + prior),
         )
 
     z = basis.new_zeros(basis.shape[-1])

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Posterior draws as a file that ArviZ reads."""
+"""Writes posterior draws to a file that ArviZ reads."""
 
 from __future__ import annotations
 
@@ -17,24 +17,27 @@ from .model import urns_of
 from .report import Report
 from .table import Table
 
-# Numbers of log-probabilities that are computed at once.
+# The log-likelihood is computed for so many cells of the table at once, to bound the memory.
 _CELLS = 1_000_000
 
 
 def require_arviz() -> None:
-    """Asks for ArviZ, and so for all that writes its files."""
+    """Check that ArviZ and the libraries that write its files are installed.
+
+    :raises CommandError: if not.
+    """
     for module in ("arviz", "xarray", "h5netcdf"):  # ArviZ 1 comes without the last
         require("--netcdf", module, "arviz")
 
 
 def save_netcdf(report: Report, draws: Tensor, path: Path) -> None:
-    """Writes draws of the log-weights, of shape (chains, draws, G), for ArviZ to read.
+    """Write draws of the log-weights, of shape (chains, draws, G), for ArviZ.
 
-    The groups are those of InferenceData: the posterior, the log-likelihood of each stratum under
-    each draw, the table and, from NUTS, which draws have diverged.
+    The file has the groups of ArviZ's InferenceData: the posterior, the log-likelihood of each
+    stratum for each draw, and the table. After NUTS it also says which draws have diverged.
     """
-    # ArviZ's own builders changed their arguments and their result in version 1; what both read
-    # and write is a tree of xarray's.
+    # Version 1 of ArviZ changed the arguments and results of its own functions. A tree of xarray
+    # works with both versions.
     import xarray
 
     sets = {

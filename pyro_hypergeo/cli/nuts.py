@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The posterior by Hamiltonian Monte Carlo."""
+"""The engine ``nuts``: the posterior by Hamiltonian Monte Carlo."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from .convergence import rank_r_hat
 from .model import laplace, one_thread, weights_model
 from .table import Table
 
-#: Fewer draws in a chain have no split r_hat.
+#: The least number of draws in a chain: split r_hat needs so many.
 MIN_SAMPLES = 4
 _LARGEST_R_HAT = 1.01
 _MIN_WARMUP, _ACCEPT = 200, 0.65
-# Chains that start wider than the posterior and end alike have forgotten where they started.
+# Chains start further apart than draws of the posterior. If they agree in the end, they have
+# forgotten where they started.
 _START_SPREAD = 2.0
 
 
 class SampledPosterior(NamedTuple):
-    """Draws of the log-weights by NUTS, and what tells whether they can be relied on."""
+    """Draws of the log-weights by NUTS, with diagnostics that say whether they are reliable."""
 
     log_weights: Tensor  # (chains, samples, G), sums to 0
     diverging: Tensor  # (chains, samples), bool
@@ -37,37 +38,37 @@ class SampledPosterior(NamedTuple):
 
     @property
     def engine(self) -> str:
-        """How `--engine` names it."""
+        """Name of the engine, as in ``--engine``."""
         return "nuts"
 
     @property
     def r_hat(self) -> float:
-        """The largest r_hat of what is reported; NaN if a chain has not moved."""
+        """The largest r_hat of the reported quantities; NaN if no chain has moved."""
         return rank_r_hat(self._reported()).max().item()
 
     @property
     def divergences(self) -> int:
-        """Number of draws after the warmup whose trajectory has diverged."""
+        """Number of draws after the warmup with a divergent trajectory."""
         return int(self.diverging.sum())
 
     @property
     def effective_samples(self) -> float:
-        """The smallest number of independent draws that what is reported is worth."""
+        """The smallest effective sample size of the reported quantities."""
         return effective_sample_size(self._reported()).min().item()
 
     def _reported(self) -> Tensor:
-        # Differences can mix worse than the log-weights themselves.
+        # Report differences too: they can mix more slowly than the log-weights.
         relative = self.log_weights - self.log_weights[..., [self.reference]]
-        others = [at for at in range(relative.shape[-1]) if at != self.reference]
+        others = [group for group in range(relative.shape[-1]) if group != self.reference]
         return torch.cat([self.log_weights, relative[..., others]], -1)
 
     def relative_to(self, reference: int) -> tuple[Tensor, Tensor]:
-        """Median and standard deviation of every log-weights_modelt less the reference's."""
+        """Median and standard deviation of each log-weight relative to the reference."""
         contrasts = self._contrasts(reference)
         return contrasts.quantile(0.5, 0), contrasts.std(0)
 
     def interval(self, reference: int) -> tuple[Tensor, Tensor]:
-        """5 % and 95 % points of every log-weights_modelt less the reference's."""
+        """5 % and 95 % points of each log-weight relative to the reference."""
         contrasts = self._contrasts(reference)
         return contrasts.quantile(0.05, 0), contrasts.quantile(0.95, 0)
 
@@ -75,11 +76,11 @@ class SampledPosterior(NamedTuple):
         return (self.log_weights - self.log_weights[..., [reference]]).flatten(0, 1)
 
     def draws(self, samples: int, seed: int) -> Tensor:
-        """The draws there are, of shape (chains, samples, G)."""
+        """All draws, of shape (chains, samples, G); the arguments are not used."""
         return self.log_weights
 
     def how(self) -> str:
-        """How the inference went, in a line."""
+        """One line that says how the inference went."""
         chains, samples, _ = self.log_weights.shape
         return (
             f"NUTS: {chains} {'chain' if chains == 1 else 'chains'} of {samples} draws after "
@@ -88,7 +89,7 @@ class SampledPosterior(NamedTuple):
         )
 
     def diagnostics(self) -> dict[str, Any]:
-        """The same as numbers; null where r_hat or the effective number is not finite."""
+        """How the inference went, as numbers; None if r_hat or the sample size is not finite."""
         chains, samples, _ = self.log_weights.shape
         return {
             "chains": chains,
@@ -100,9 +101,9 @@ class SampledPosterior(NamedTuple):
         }
 
     def warning(self) -> str:
-        """Why the draws cannot be relied on; empty if they can."""
+        """Why the draws are not reliable; empty if they are."""
         reasons = []
-        # Not the other way round: NaN is bad too.
+        # Not `>=`: NaN must be reported too.
         if not self.r_hat < _LARGEST_R_HAT:
             reasons.append(f"r_hat is {self.r_hat:.4f}, not below {_LARGEST_R_HAT}")
         if self.divergences:
@@ -122,10 +123,11 @@ def sample_posterior(
     seed: int,
     law: str = "fisher",
 ) -> SampledPosterior:
-    """Draws log-weights from their posterior by NUTS, one chain after the other.
+    """Draw log-weights from their posterior by NUTS, one chain after the other.
 
-    The warmup is half as long as what is kept, and not shorter than 200. Chains start at random,
-    twice as far from the posterior mode as the Laplace approximation says that they should be.
+    The warmup has half as many steps as there are samples, and at least 200. Chains start at
+    random points around the posterior mode. The spread of these points is twice that of the Laplace
+    approximation.
     """
 
     def model() -> None:
@@ -142,11 +144,11 @@ def sample_posterior(
             kernel = NUTS(
                 model,
                 full_mass=True,
-                # The posterior is log-concave, so longer steps than usual are safe, and halve
-                # the time.
+                # The posterior is log-concave. So longer steps than usual are safe. They halve the
+                # time.
                 target_accept_prob=_ACCEPT,
-                # A trace of the log-density saves a quarter of the time. Its warnings are of
-                # sizes and totals, which are constants here.
+                # A trace of the log-density saves a quarter of the time. It warns that sizes and
+                # totals become constants. They are constants here.
                 jit_compile=True,
                 ignore_jit_warnings=True,
                 init_strategy=init_to_value(values={"log_weights": start}),

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The picture of the weights."""
+"""Draws the weights and their intervals to a PNG file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 from .report import Report
 
-# Wider than any table's, and still within floating point.
+# Log-weights are cut off here. No table reaches it, and exp(300) is still a finite number.
 _LARGEST_LOG = 300.0
 
 
 def save_plot(report: Report, path: Path) -> None:
-    """Draws posterior intervals and maximum-likelihood points of the weights to a PNG file."""
+    """Draw the posterior intervals and the maximum-likelihood estimates to a PNG file."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
@@ -41,10 +41,10 @@ def save_plot(report: Report, path: Path) -> None:
         markersize=9,
         label="posterior median",
     )
-    finite = [(_exp(g.mle), at) for at, g in enumerate(groups) if g.mle is not None]
+    finite = [(_exp(g.mle), row) for row, g in enumerate(groups) if g.mle is not None]
     axes.plot(
         [weight for weight, _ in finite],
-        [at for _, at in finite],
+        [row for _, row in finite],
         "x",
         color="tab:orange",
         markersize=7,

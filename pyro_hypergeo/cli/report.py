@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the command says, as text and as JSON."""
+"""The report of the command, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NOT_FINITE = "not finite"
 
 
 class GroupSummary(NamedTuple):
-    """What is known of one group's log-weight relative to the reference."""
+    """Posterior and estimate of the log-weight of one group, relative to the reference."""
 
     name: str
     median: float
@@ -29,7 +29,7 @@ class GroupSummary(NamedTuple):
 
 
 class Report(NamedTuple):
-    """All that the command says, in numbers."""
+    """Everything that the command prints, as numbers."""
 
     table: Table
     reference: str
@@ -46,7 +46,7 @@ def make_report(
     estimate: Estimate,
     law: str = "fisher",
 ) -> Report:
-    """Brings posterior and estimate to the reference."""
+    """Collect posterior and estimate, both relative to the reference."""
     columns = (*posterior.relative_to(reference), *posterior.interval(reference))
     rows = zip(
         table.groups,
@@ -60,7 +60,7 @@ def make_report(
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """The numbers of the report as a JSON object; null where an estimate is not finite."""
+    """The numbers of the report as a JSON object; None if an estimate is not finite."""
     return {
         "groups": report.table.groups,
         "reference": report.reference,
@@ -128,8 +128,8 @@ def _grid(report: Report) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if at else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows
     )
@@ -185,7 +185,7 @@ def _fit(report: Report) -> str:
 
 
 def _digits(report: Report) -> int:
-    # Enough that the smallest standard deviation shows two digits; large tables say that much.
+    # The smallest standard deviation gets two digits, because large tables are that accurate.
     sds = [group.sd for group in report.groups if group.sd > 0]
     return min(max(3, 1 - math.floor(math.log10(min(sds)))), 12)
 
@@ -195,7 +195,7 @@ def _interval(group: GroupSummary, digits: int) -> str:
 
 
 def _weight(log_weight: float, digits: int) -> str:
-    # Weights of several powers of ten occur where only the prior bounds them.
+    # Very large or small weights occur if only the prior bounds them.
     if abs(log_weight) > math.log(1e4):
         power, rest = divmod(log_weight / math.log(10), 1)
         return f"{10**rest:.2f}e{power:+03.0f}"

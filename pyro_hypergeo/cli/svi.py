@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The posterior by stochastic variational inference."""
+"""The engine ``svi``: the posterior by stochastic variational inference."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .model import laplace, one_thread, weights_model
 from .table import Table
 
 _WINDOW, _TOLERANCE = 100, 0.02
-# A step on a large table takes fewer particles, for a memory and time that stay bounded.
+# A large table gets fewer particles in each step. This bounds time and memory.
 _MIN_PARTICLES, _MAX_PARTICLES, _MAX_CELLS = 8, 32, 50_000
 _LEARNING_RATE, _FINAL_LEARNING_RATE = 0.015, 0.003
 _NORMAL_Q95 = 1.6448536269514722
@@ -39,21 +39,21 @@ class NormalPosterior(NamedTuple):
     settled: bool
 
     def relative_to(self, reference: int) -> tuple[Tensor, Tensor]:
-        """Median and standard deviation of every log-weight less the reference's, exactly."""
+        """Median and standard deviation of each log-weight relative to the reference, exactly."""
         return _contrast(self.location, self.factor, reference)
 
     @property
     def engine(self) -> str:
-        """How `--engine` names it."""
+        """Name of the engine, as in ``--engine``."""
         return "svi"
 
     @property
     def diverging(self) -> None:
-        """Nothing can diverge."""
+        """None: this engine cannot diverge."""
         return None
 
     def interval(self, reference: int) -> tuple[Tensor, Tensor]:
-        """5 % and 95 % points of every log-weight less the reference's, exactly."""
+        """5 % and 95 % points of each log-weight relative to the reference, exactly."""
         median, sd = self.relative_to(reference)
         return median - _NORMAL_Q95 * sd, median + _NORMAL_Q95 * sd
 
@@ -64,7 +64,7 @@ class NormalPosterior(NamedTuple):
         return self.location + noise.normal_(generator=generator) @ self.factor.mT
 
     def how(self) -> str:
-        """How the inference went, in a line."""
+        """One line that says how the inference went."""
         if self.settled:
             how = f"settled after {self.steps} steps"
         else:
@@ -72,11 +72,11 @@ class NormalPosterior(NamedTuple):
         return f"variational inference: {how}; evidence lower bound {self.elbo:.3f}"
 
     def diagnostics(self) -> dict[str, Any]:
-        """Nothing beside what is said in words."""
+        """Nothing: :meth:`how` says everything."""
         return {}
 
     def warning(self) -> str:
-        """Nothing: the line of :meth:`how` says whether it has settled."""
+        """Nothing: :meth:`how` says whether the estimates have settled."""
         return ""
 
 
@@ -93,11 +93,11 @@ def infer_posterior(
     seed: int,
     law: str = "fisher",
 ) -> NormalPosterior:
-    """Learns the posterior of the log-weights by stochastic variational inference.
+    """Learn the posterior of the log-weights by stochastic variational inference.
 
-    It stops when it has settled: from one window of steps to the next, no reported median has
-    moved by more than 2 % of its standard deviation and no standard deviation by more than 2 %,
-    each averaged over its window.
+    Medians and standard deviations are averaged over windows of 100 steps. The run stops when they
+    have settled: from one window to the next, no reported median moves by more than 2 % of its
+    standard deviation, and no standard deviation by more than 2 %.
     """
 
     def model() -> None:
@@ -122,11 +122,13 @@ def _particles(table: Table) -> int:
 
 
 class _PathNormal(dist.MultivariateNormal):
-    """A normal law whose log-density passes gradients to the value alone.
+    """A normal distribution whose log-density has a gradient in the value only.
 
-    The gradient in the parameters has mean zero under the law itself. Without it the gradient of
-    the lower bound stays unbiased, and loses its noise where the guide fits (Roeder, Wu and
-    Duvenaud (2017) "Sticking the landing").
+    The gradient in the parameters has the mean zero. Without it, the gradient of the lower bound
+    stays unbiased. And it has no noise if the guide equals the posterior.
+
+    [1] Roeder, G., Wu, Y. and Duvenaud, D. (2017) "Sticking the landing: simple, lower-variance
+        gradient estimators for variational inference", NeurIPS.
     """
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -137,8 +139,8 @@ class _PathNormal(dist.MultivariateNormal):
 class _WhitenedNormal(AutoMultivariateNormal):
     """A full-rank normal guide whose parameters are in units of the Laplace approximation.
 
-    So one learning rate suits every table, whatever its size and however unevenly it determines
-    the weights.
+    So one learning rate suits every table, large or small, even if the table determines some
+    weights much better than others.
     """
 
     def __init__(self, model: Any, mode: Tensor, factor: Tensor) -> None:
@@ -170,7 +172,7 @@ def _run(svi: SVI, guide: _WhitenedNormal, reference: int, max_steps: int) -> No
 
 
 class _Trail:
-    """Averages of the guide over windows of steps, which are far less noisy than its last state."""
+    """Averages of the guide over windows of steps: much less noisy than its last state."""
 
     def __init__(self, reference: int) -> None:
         self._reference = reference

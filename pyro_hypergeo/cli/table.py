@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Reading a table of groups, sizes and drawn counts."""
+"""Reads and checks a table of groups, sizes and drawn counts."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from torch import Tensor
 from .errors import CommandError
 
 _REQUIRED, _OPTIONAL = ("group", "size", "drawn"), "stratum"
-# Counts are kept in float64, which holds every integer up to here.
+# Counts are float64. Every integer up to here is exact.
 _LARGEST = 2**53
 
 
 class Table(NamedTuple):
-    """Groups' sizes and drawn counts, one row a stratum; groups in order of first appearance."""
+    """Sizes and drawn counts: one row for each stratum, groups in the order of the file."""
 
     name: str
     groups: list[str]
-    sizes: Tensor  # (strata, G), float64; 0 where a stratum lacks a group
+    sizes: Tensor  # (strata, G), float64; 0 if the stratum does not have the group
     counts: Tensor  # (strata, G), float64
 
 
@@ -37,9 +37,9 @@ class _Line(NamedTuple):
 
 
 def read_table(path: Path) -> Table:
-    """Reads and checks a table with the columns group, size, drawn and, if it has it, stratum.
+    """Read and check a CSV file with the columns group, size, drawn and perhaps stratum.
 
-    :raises CommandError: with the file, the line and the offending value.
+    :raises CommandError: if the table has a mistake; it names the file, the line and the value.
     """
     cells: dict[tuple[str, str], tuple[int, int]] = {}
     seen: dict[tuple[str, str], int] = {}
@@ -69,7 +69,7 @@ def _lines(path: Path) -> Iterator[_Line]:
     start = 1
     try:
         for row in reader:
-            # A quoted value may hold line breaks, and the reader counts to the last of them.
+            # A quoted value may contain line breaks. `line_num` is the last line of a row.
             number, start = start, reader.line_num + 1
             fields = [field.strip() for field in row]
             if not any(fields):

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Small real tables, kept as CSV; README.md beside them gives their sources."""
+"""Small real tables as CSV files. The README.md in this folder names their sources."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -10,7 +10,7 @@ __all__ = ["path"]
 
 
 def path(name: str) -> Path:
-    """Return where the table called ``name`` lies.
+    """Return the path of a table.
 
     >>> import csv
     >>> with path("titanic.csv").open(newline="") as file:
@@ -20,8 +20,9 @@ def path(name: str) -> Path:
     >>> sum(int(row["size"]) for row in rows), sum(int(row["drawn"]) for row in rows)
     (2201, 711)
 
-    :param name: the file's name, with its ending.
-    :raises FileNotFoundError: if there is no such table; the message lists those there are.
+    :param str name: name of the file, for example ``"titanic.csv"``.
+    :return: its path.
+    :raises FileNotFoundError: if there is no such table; the message lists all tables.
     """
     table = Path(str(files(__name__) / name))
     if not table.is_file():

@@ -1,7 +1,12 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The distributions: thin faces over :mod:`pyro_hypergeo.ops`."""
+"""Pyro distributions: thin classes over the mathematics in :mod:`pyro_hypergeo.ops`.
+
+"Law" is short for "probability distribution" in the whole package. Each class here names its law,
+an object of :class:`pyro_hypergeo.ops.Law` that computes. The class checks arguments, and gives
+Pyro what it asks of a distribution.
+"""
 
 from . import kl
 from .central import MultivariateHypergeometric

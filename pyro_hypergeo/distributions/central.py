@@ -21,16 +21,23 @@ class MultivariateHypergeometric(FisherHypergeometric):
     Counts of an unbiased draw without replacement: the (central) multivariate hypergeometric
     distribution.
 
-    Of :math:`N = \sum_i m_i` elements in :math:`G` groups, :math:`n` are drawn, every set of
-    :math:`n` with the same probability:
+    An urn holds :math:`N = \sum_i m_i` elements in :math:`G` groups. A set of :math:`n` elements is
+    drawn, and every set has the same probability. The counts :math:`x_i` drawn from the groups have
+    the probability
 
     .. math::
 
         p(x) = \prod_{i=1}^G \binom{m_i}{x_i} \Big/ \binom{N}{n},
         \qquad \sum_i x_i = n, \quad 0 \le x_i \le m_i .
 
-    It is :class:`FisherHypergeometric` with equal weights, with its normaliser and moments in
-    closed form: :math:`E[x_i] = n m_i / N`. Costs are those of that class.
+    It is :class:`FisherHypergeometric` with equal weights. Its normaliser and its moments have a
+    closed form, for example :math:`E[x_i] = n m_i / N`. The costs are the same as for
+    :class:`FisherHypergeometric`.
+
+    **References:**
+
+    [1] Johnson, N. L., Kotz, S. and Balakrishnan, N. (1997) "Discrete Multivariate Distributions",
+        chapter 39.
 
     Example::
 
@@ -43,9 +50,10 @@ class MultivariateHypergeometric(FisherHypergeometric):
     :param total_count: number of elements drawn, :math:`n`; of the batch shape.
     :type total_count: int or torch.Tensor
     :param group_sizes: number of elements in each group, :math:`m`; of shape
-        ``batch_shape + (G,)``. Its dtype is that of samples if it is a floating-point tensor.
+        ``batch_shape + (G,)``. Samples have its dtype if it is a floating-point tensor.
     :type group_sizes: list of int or torch.Tensor
-    :raises ValueError: if an argument is outside of what is said here, or shapes do not broadcast.
+    :raises ValueError: if an argument is not as said here, or if the shapes do not broadcast. Also
+        if ``total_count`` is larger than the number of elements.
     """
 
     law = CENTRAL
@@ -72,5 +80,8 @@ class MultivariateHypergeometric(FisherHypergeometric):
 
     @classmethod
     def from_mean(cls, *args: Any, **kwargs: Any) -> FisherHypergeometric:
-        """A :class:`FisherHypergeometric`, since other means need other weights."""
+        """Return a :class:`FisherHypergeometric`: other means need unequal weights.
+
+        Arguments as for :meth:`FisherHypergeometric.from_mean`.
+        """
         return FisherHypergeometric.from_mean(*args, **kwargs)

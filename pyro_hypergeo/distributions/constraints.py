@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The supports: counts that sum to a total, soft counts, and vectors that sum to zero."""
+
 from __future__ import annotations
 
 import torch
@@ -9,6 +11,13 @@ from torch.distributions.constraints import Constraint
 
 
 class _OfUrn(Constraint):
+    """A support that depends on the urn: see the subclasses.
+
+    :param torch.Tensor group_sizes: number of elements in each group, of shape
+        ``batch_shape + (G,)``.
+    :param torch.Tensor total_count: number of elements drawn, of the batch shape.
+    """
+
     event_dim = 1
 
     def __init__(self, group_sizes: Tensor, total_count: Tensor) -> None:
@@ -18,12 +27,29 @@ class _OfUrn(Constraint):
 
 
 class _HypergeometricCounts(_OfUrn):
-    """Counts of integer value with 0 <= x_i <= m_i that sum to n."""
+    """Integer counts that sum to the total: 0 <= x_i <= m_i and sum_i x_i = n.
+
+    Cost of :meth:`check`: O(G) for each count vector.
+
+    >>> import torch
+    >>> from pyro_hypergeo.distributions import hypergeometric_counts
+    >>> support = hypergeometric_counts(torch.tensor([5, 3, 2]), torch.tensor(4))
+    >>> support.check(torch.tensor([[2.0, 1.0, 1.0], [2.0, 1.0, 2.0], [0.0, 4.0, 0.0]]))
+    tensor([ True, False, False])
+
+    :param torch.Tensor group_sizes: number of elements in each group, m, of shape
+        ``batch_shape + (G,)``.
+    :param torch.Tensor total_count: number of elements drawn, n, of the batch shape.
+    """
 
     is_discrete = True
 
     def check(self, value: Tensor) -> Tensor:
-        """Whether each count vector is in the support, of the batch shape."""
+        """Whether each count vector is in the support.
+
+        :param torch.Tensor value: counts, of shape ``sample_shape + batch_shape + (G,)``.
+        :return: booleans of shape ``sample_shape + batch_shape``.
+        """
         integral = (value % 1 == 0).all(-1)
         bounded = ((value >= 0) & (value <= self.group_sizes)).all(-1)
         return integral & bounded & (value.double().sum(-1) == self.total_count)
@@ -33,10 +59,28 @@ class _HypergeometricCounts(_OfUrn):
 
 
 class _HypergeometricSoftCounts(_OfUrn):
-    """Real counts with 0 <= x_i <= m_i that sum to n, to rounding."""
+    """Real counts that sum to the total: 0 <= x_i <= m_i and sum_i x_i = n, up to rounding.
+
+    The tolerance is ``8 eps (1 + n)``, with ``eps`` of the dtype of the counts. Cost of
+    :meth:`check`: O(G) for each vector.
+
+    >>> import torch
+    >>> from pyro_hypergeo.distributions import hypergeometric_soft_counts
+    >>> support = hypergeometric_soft_counts(torch.tensor([5, 3, 2]), torch.tensor(4))
+    >>> support.check(torch.tensor([[1.5, 1.5, 1.0], [1.5, 1.5, 1.5]]))
+    tensor([ True, False])
+
+    :param torch.Tensor group_sizes: number of elements in each group, m, of shape
+        ``batch_shape + (G,)``.
+    :param torch.Tensor total_count: number of elements drawn, n, of the batch shape.
+    """
 
     def check(self, value: Tensor) -> Tensor:
-        """Whether each vector is in the support, of the batch shape."""
+        """Whether each vector is in the support.
+
+        :param torch.Tensor value: soft counts, of shape ``sample_shape + batch_shape + (G,)``.
+        :return: booleans of shape ``sample_shape + batch_shape``.
+        """
         slack = 8 * torch.finfo(value.dtype).eps * (1 + self.total_count)
         room = slack.unsqueeze(-1)
         bounded = ((value >= -room) & (value <= self.group_sizes + room)).all(-1)
@@ -47,20 +91,34 @@ class _HypergeometricSoftCounts(_OfUrn):
 
 
 class _ZeroSum(Constraint):
-    """Real vectors of at least one entry that sum to zero, to the rounding of their dtype."""
+    """Real vectors that sum to zero, up to the rounding of their dtype.
+
+    Cost of :meth:`check`: O(G) for each vector.
+
+    >>> import torch
+    >>> from pyro_hypergeo.distributions import zero_sum
+    >>> zero_sum.check(torch.tensor([[1.0, -3.0, 2.0], [1.0, -3.0, 1.0]]))
+    tensor([ True, False])
+    """
 
     event_dim = 1
 
     def check(self, value: Tensor) -> Tensor:
-        """Whether each vector is finite and sums to zero, of the batch shape."""
+        """Whether each vector is finite and sums to zero.
+
+        :param torch.Tensor value: vectors, of shape ``batch_shape + (G,)``.
+        :return: booleans of the batch shape.
+        :raises ValueError: if a vector has no entry.
+        """
         if value.dim() < 1 or value.shape[-1] < 1:
             raise ValueError(
                 "Expected `value` to have at least one entry in its last dimension, "
                 f"but got shape {tuple(value.shape)}."
             )
         exact = value.double()
-        # A vector made from coordinates carries the rounding of their sum and, where they are
-        # alike, a common rounding of entries that are sqrt(G) smaller than the coordinates.
+        # A vector that is computed from coordinates has two rounding errors. One is that of their
+        # sum. The other is common to all entries. If the coordinates are nearly equal, the entries
+        # are sqrt(G) smaller than the coordinates, so this error is relatively larger.
         rounding = 16 * torch.finfo(value.dtype).eps * value.shape[-1] ** 0.5
         return exact.sum(-1).abs() <= rounding * exact.abs().sum(-1).clamp(max=_LARGEST)
 
@@ -68,7 +126,7 @@ class _ZeroSum(Constraint):
         return "ZeroSum()"
 
 
-# So that an infinite sum is not within an infinite tolerance.
+# Keeps the tolerance finite: an infinite sum must not pass.
 _LARGEST = torch.finfo(torch.float64).max
 
 hypergeometric_counts = _HypergeometricCounts

@@ -16,10 +16,10 @@ class FisherHypergeometric(UrnLaw):
     Counts of a biased draw without replacement: Fisher's multivariate noncentral hypergeometric
     distribution.
 
-    An urn holds :math:`G` groups of :math:`m_i` elements; each element of group :math:`i` has the
-    weight (importance, odds) :math:`w_i`. Of all ways to draw :math:`n` elements, each is taken
-    with probability proportional to the product of the weights of its elements. The counts
-    :math:`x_i` drawn from the groups then have the probability
+    An urn holds :math:`G` groups of :math:`m_i` elements. Each element of group :math:`i` has the
+    weight (importance, odds) :math:`w_i`. A set of :math:`n` elements is drawn. The probability of
+    a set is proportional to the product of the weights of its elements. Let :math:`x_i` be the
+    number of drawn elements of group :math:`i`. These counts have the probability
 
     .. math::
 
@@ -27,25 +27,28 @@ class FisherHypergeometric(UrnLaw):
         \qquad \sum_i x_i = n, \quad 0 \le x_i \le m_i .
 
     Only ratios of weights matter. Weights of 0, empty groups, and totals of 0 or of all elements
-    are legal and exact.
+    are legal, and their results are exact.
 
     With :math:`\theta_i = \log w_i`, the distribution is an exponential family in :math:`\theta`.
-    Its log-partition function :math:`\log P_0` is evaluated to rounding at a cost that does not
-    depend on the number of elements: see :mod:`pyro_hypergeo.ops.saddlepoint`. All is float64
-    inside, and differentiable in the weights. Costs are for one batch entry, with the sizes
-    :math:`m` and :math:`N` elements:
+    Its log-partition function :math:`\log P_0` is computed to rounding, at a cost that does not
+    depend on the number of elements: see :mod:`pyro_hypergeo.ops.saddlepoint`. All computation is
+    in float64, and results are differentiable in the weights. Costs are for one batch entry, with
+    :math:`N` elements in all:
 
-    =============================================================  ================================
-    :meth:`log_prob`, :attr:`mean`, :attr:`variance`, :attr:`mode`  :math:`O(G)`
-    :attr:`covariance_matrix`                                      :math:`O(G^2)`
-    :meth:`sample`, exact: by rejection, or down a tree of sums     :math:`O(G \log n)` a draw
-    :meth:`entropy`, from the marginals                            :math:`O(G (\max m + \sqrt N)
-                                                                   \log N)`
-    :meth:`marginal`                                               :math:`O(G m_i)`
-    =============================================================  ================================
+    ======================================  =======================================================
+    :meth:`log_prob`, :attr:`mean`          :math:`O(G)`
+    :attr:`variance`, :attr:`mode`          :math:`O(G)`
+    :attr:`covariance_matrix`               :math:`O(G^2)`
+    :meth:`sample`                          :math:`O(G)` or :math:`O(G \log n)` a draw, exact
+    :meth:`entropy`, from the marginals     :math:`O(G (\max m + \sqrt N) \log N)`
+    :meth:`marginal` of group :math:`i`     :math:`O(G m_i)`
+    :meth:`marginals` of all groups         :math:`O(G \max m)`
+    :meth:`from_mean`                       :math:`O(G^3)`
+    ======================================  =======================================================
 
-    :meth:`sample` takes the faster of its two ways. Wherever PyTorch traces, compiles or vmaps, it
-    takes the tree, which has no loop that ends on data.
+    :meth:`sample` has two exact methods: rejection, and a tree of sums. It takes the faster one.
+    When PyTorch traces, compiles or vmaps, it always takes the tree, which has no loop whose length
+    depends on data.
 
     **References:**
 
@@ -72,12 +75,14 @@ class FisherHypergeometric(UrnLaw):
     :param group_sizes: number of elements in each group, :math:`m`; of shape
         ``batch_shape + (G,)``.
     :type group_sizes: list of int or torch.Tensor
-    :param weights: weights of the elements of each group, not negative and not all 0; of shape
-        ``batch_shape + (G,)``. Exactly one of ``weights`` and ``log_weights`` is given.
+    :param weights: weight of one element of each group, of shape ``batch_shape + (G,)``. Weights
+        are finite and not negative, and at least one is above 0. Give either ``weights`` or
+        ``log_weights``.
     :type weights: list of float or torch.Tensor
-    :param log_weights: their logarithms; ``-inf`` is a weight of 0.
+    :param log_weights: logarithms of the weights, of the same shape; ``-inf`` is a weight of 0.
     :type log_weights: list of float or torch.Tensor
-    :raises ValueError: if an argument is outside of what is said here, or shapes do not broadcast.
+    :raises ValueError: if an argument is not as said here, or if the shapes do not broadcast. Also
+        if ``total_count`` is larger than the number of elements of positive weight.
     """
 
     law = FISHER
@@ -88,5 +93,5 @@ class FisherHypergeometric(UrnLaw):
 
     @property
     def log_partition(self) -> Tensor:
-        r""":math:`\log P_0`, of the batch shape; its gradient in ``log_weights`` is the mean."""
+        r""":math:`\log P_0`, of the batch shape. Its gradient in ``log_weights`` is the mean."""
         return self.to_dtype(self.state.log_partition)

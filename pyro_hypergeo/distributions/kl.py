@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Kullback-Leibler divergences, as ``torch.distributions.kl_divergence`` finds them."""
+"""Kullback-Leibler divergences, for ``torch.distributions.kl_divergence``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _kl_of_urns(p: UrnLaw, q: UrnLaw) -> Tensor:
         of_p, of_q = getattr(p, name), getattr(q, name)
         if not (of_p == of_q).all():
             raise ValueError(
-                f"The Kullback-Leibler divergence needs equal `{name}`, since otherwise the "
+                f"The Kullback-Leibler divergence needs equal `{name}`, because otherwise the "
                 f"supports differ, but got {of_p.tolist()} and {of_q.tolist()}."
             )
     divergence = p.law.kl(p.state, q.state, p.theta - q.theta, p.bounds, p.max_enumeration)

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""From what a user gives to tensors that share a batch shape, with every value checked."""
+"""Converts a user's arguments to tensors of one batch shape, and checks every value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Parameters(NamedTuple):
 
     total_count: Tensor  # batch_shape
     group_sizes: Tensor  # batch_shape + (G,)
-    weights: Tensor  # batch_shape + (G,); the logarithms if those were given
+    weights: Tensor  # batch_shape + (G,); log-weights if those were given
     name: str  # "weights" or "log_weights"
 
     @property
@@ -33,7 +33,11 @@ class Parameters(NamedTuple):
 def urn_parameters(
     total_count: Numbers, group_sizes: Numbers, weights: Numbers | None, log_weights: Numbers | None
 ) -> Parameters:
-    """Converts and broadcasts; ValueError where shapes or the choice of weights are wrong."""
+    """Convert the arguments to tensors, and broadcast them.
+
+    :raises ValueError: if shapes do not broadcast, if there is no group, or if not exactly one of
+        ``weights`` and ``log_weights`` is given.
+    """
     if (weights is None) == (log_weights is None):
         given = "neither" if weights is None else "both"
         raise ValueError(f"Expected exactly one of `weights` and `log_weights`, but got {given}.")
@@ -48,7 +52,7 @@ def urn_parameters(
     for label, tensor in (("group_sizes", sizes), (name, values)):
         if tensor.dim() < 1:
             raise ValueError(
-                f"Expected `{label}` to have one entry a group in its last dimension, "
+                f"Expected `{label}` to have one entry for each group in its last dimension, "
                 f"but got a scalar: {tensor}."
             )
     try:
@@ -56,27 +60,33 @@ def urn_parameters(
     except RuntimeError:
         needed = "`group_sizes` of shape (..., G) and `total_count` of shape (...)"
         got = f"{tuple(sizes.shape)} and {tuple(total.shape)}"
-        if values.shape != sizes.shape:  # else they are not to blame, and may not be the caller's
+        # If their shape is that of the sizes, they are not the cause. The caller may not even have
+        # passed them: MultivariateHypergeometric makes them.
+        if values.shape != sizes.shape:
             needed = f"`{name}` of shape (..., G), {needed}"
             got = f"{tuple(values.shape)}, {got}"
         raise ValueError(f"Expected {needed} that broadcast, but got shapes {got}.") from None
     if shape[-1] == 0:
-        raise ValueError(f"Expected `group_sizes` of one group at least, but got {sizes.tolist()}.")
+        raise ValueError(f"Expected `group_sizes` of at least one group, but got {sizes.tolist()}.")
     return Parameters(
         _expand(total, shape[:-1]), _expand(sizes, shape), _expand(values, shape), name
     )
 
 
 def as_tensor(value: Any, device: torch.device | None = None) -> Tensor:
-    """A tensor of what is given."""
-    # Tensors pass untouched: torch.jit.trace warns of constants even where nothing is converted.
+    """The value as a tensor; a tensor is returned as it is."""
+    # `torch.as_tensor` of a tensor changes nothing, but torch.jit.trace would warn of a constant.
     return value if torch.is_tensor(value) else torch.as_tensor(value, device=device)
 
 
 def positive_temperature(
     temperature: float | Tensor, like: Tensor, batch_shape: torch.Size, validate: bool
 ) -> Tensor:
-    """The temperature as a tensor; ValueError where it is not above 0 or does not broadcast."""
+    """The temperature as a tensor.
+
+    :raises ValueError: if it does not broadcast with the batch shape or, with validation, is not
+        finite and above 0.
+    """
     tensor = torch.as_tensor(temperature, dtype=like.dtype, device=like.device)
     try:
         torch.broadcast_shapes(tensor.shape, batch_shape)
@@ -91,7 +101,7 @@ def positive_temperature(
 
 
 def static_sizes(group_sizes: Numbers, total_count: Numbers) -> tuple[int, int] | None:
-    """Largest size and total where they are Python numbers, for which no device is asked."""
+    """Largest size and total, if they are Python numbers; then no device has to be asked."""
     if isinstance(total_count, int) and isinstance(group_sizes, (list, tuple)):
         if group_sizes and all(isinstance(size, int) for size in group_sizes):
             return max(group_sizes), total_count
@@ -99,12 +109,16 @@ def static_sizes(group_sizes: Numbers, total_count: Numbers) -> tuple[int, int] 
 
 
 def _expand(value: Tensor, shape: torch.Size) -> Tensor:
-    # An expanded leaf is no leaf any more, and cannot be copied with its distribution.
+    # An expanded tensor is not a leaf of the autograd graph. Only leaves can be copied by
+    # `copy.deepcopy` of the distribution, so we expand only if the shape changes.
     return value if value.shape == shape else value.expand(shape)
 
 
 def check_urn(parameters: Parameters) -> None:
-    """Raises ValueError where a value makes no urn, naming the argument and the value."""
+    """Check the values.
+
+    :raises ValueError: if no urn has these values; it names the argument and shows the value.
+    """
     total, sizes, weights, name = parameters
     _check_counts("group_sizes", sizes, weights.dtype)
     _check_counts("total_count", total, weights.dtype)
@@ -131,7 +145,10 @@ def check_urn(parameters: Parameters) -> None:
 def mean_parameters(
     mean: Numbers, group_sizes: Numbers, total_count: Numbers | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean counts, sizes and totals as tensors; ValueError if no weights have these means."""
+    """Mean counts, sizes and totals as tensors.
+
+    :raises ValueError: if no weights have these means.
+    """
     given = 0 if total_count is None else total_count
     total, sizes, means, _ = urn_parameters(given, group_sizes, mean, None)
     summed = means.detach().double().sum(-1)
@@ -139,7 +156,7 @@ def mean_parameters(
         total = summed.round()
     slack = 8 * torch.finfo(means.dtype).eps * summed.clamp(min=1)
     check("mean", means, (summed - total).abs() <= slack, f"of sum {shown(total)}", event_dim=1)
-    # Where all that can be drawn is drawn, any weights do.
+    # If all elements that can be drawn are drawn, then all weights have these means.
     certain = torch.where(means > 0, sizes, torch.zeros_like(sizes)).sum(-1) <= total
     inside = (means >= 0) & ((means < sizes) | (certain.unsqueeze(-1) & (means <= sizes)))
     check("mean", means, inside, f"0, or between 0 and the `group_sizes` {shown(sizes)}")
@@ -150,13 +167,19 @@ def _check_counts(name: str, value: Tensor, dtype: torch.dtype) -> None:
     check(name, value, (value >= 0) & (value % 1 == 0), "integers that are not negative")
     exact = 2 / torch.finfo(dtype).eps
     check(
-        name, value, value <= exact, f"at most {exact:.0f}, up to which {dtype} holds all integers"
+        name,
+        value,
+        value <= exact,
+        f"at most {exact:.0f}: {dtype} does not hold all larger integers",
     )
 
 
-def known_estimator(estimator: str, known: tuple[str, ...]) -> str:
-    """The estimator; ValueError if a law does not have it."""
-    if estimator not in known:
-        names = ", ".join(map(repr, known))
+def checked_estimator(estimator: str, available: tuple[str, ...]) -> str:
+    """The name of the estimator.
+
+    :raises ValueError: if it is not one of those that are available.
+    """
+    if estimator not in available:
+        names = ", ".join(map(repr, available))
         raise ValueError(f"Expected `estimator` to be one of {names}, but got {estimator!r}.")
     return estimator

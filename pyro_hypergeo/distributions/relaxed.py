@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Soft counts: a continuous relaxation of Fisher's distribution."""
+"""Soft counts: a continuous relaxation of Fisher's noncentral hypergeometric distribution."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ class RelaxedFisherHypergeometric(TorchDistribution):
     Soft counts: a continuous relaxation of :class:`FisherHypergeometric`, as
     ``RelaxedOneHotCategorical`` is one of ``OneHotCategorical``.
 
-    The counts of group after group are those of a Gumbel-softmax with temperature :math:`\tau`
-    over the exact law of the group's count given what the groups before it left. They are real,
-    :math:`0 \le x_i \le m_i`, sum to :math:`n`, and are differentiable in the weights and in the
-    temperature. As :math:`\tau \to 0` they become exact draws; their gradients then become noisy.
-    Cost of :meth:`rsample`: :math:`O(G n \max m)` for each batch entry and :math:`O(G \max m)` for
-    each draw.
+    The counts are drawn one group after another. Each comes from a Gumbel-softmax with temperature
+    :math:`\tau` over the exact distribution of the group's count, given the counts before it. Soft
+    counts are real numbers with :math:`0 \le x_i \le m_i`, and they sum to :math:`n`. They are
+    differentiable in the weights and in the temperature. As :math:`\tau \to 0` they become exact
+    draws, and their gradients become noisy. Cost of :meth:`rsample`: :math:`O(G n \max m)` for each
+    batch entry and :math:`O(G \max m)` for each draw. Cost of :meth:`log_prob`: :math:`O(G)`.
 
     :meth:`log_prob` is **not** the density of :meth:`rsample`, which has no closed form. It is the
-    pmf of the discrete law extended to real counts through the gamma function,
+    formula of the discrete distribution, applied to real counts by the gamma function:
 
     .. math::
 
         \log p(x) = \sum_i \left( \log \frac{\Gamma(m_i + 1)}{\Gamma(x_i + 1) \Gamma(m_i - x_i + 1)}
         + x_i \log w_i \right) - \log P_0 ,
 
-    which does not depend on the temperature, does not integrate to one, and equals the discrete
-    log-probability at integers. So an ELBO in which both model and guide use it is a smooth
-    surrogate that becomes the discrete one as :math:`\tau \to 0`, and no bound before.
+    It does not depend on the temperature, and it does not integrate to one. At integers it equals
+    the discrete log-probability. So an ELBO in which model and guide both use it is a smooth
+    replacement for the discrete ELBO. It becomes the discrete one as :math:`\tau \to 0`. At a
+    temperature above 0 it is not a bound.
 
     **References:**
 
@@ -61,14 +62,14 @@ class RelaxedFisherHypergeometric(TorchDistribution):
         >>> bool(((x.sum() - 4).abs() < 1e-5) & (x >= 0).all())
         True
 
-    :param temperature: :math:`\tau`, above 0; of a shape that broadcasts with the batch shape. A
-        tensor may be changed in place between draws, to anneal it.
+    :param temperature: :math:`\tau`, above 0; of a shape that broadcasts with the batch shape. You
+        may change a tensor in place between draws, to lower the temperature step by step.
     :type temperature: float or torch.Tensor
     :param total_count: as for :class:`FisherHypergeometric`.
     :param group_sizes: as for :class:`FisherHypergeometric`.
     :param weights: as for :class:`FisherHypergeometric`.
     :param log_weights: as for :class:`FisherHypergeometric`.
-    :raises ValueError: if an argument is outside of what is said here, or shapes do not broadcast.
+    :raises ValueError: if an argument is not as said here, or if the shapes do not broadcast.
     """
 
     arg_constraints = {"temperature": constraints.positive, **FisherHypergeometric.arg_constraints}
@@ -137,7 +138,7 @@ class RelaxedFisherHypergeometric(TorchDistribution):
         return Size(torch.broadcast_shapes(batch_shape, temperature)), event_shape
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> RelaxedFisherHypergeometric:
-        """The same with a larger batch shape; what was computed already is carried over."""
+        """The same distribution with a larger batch shape; nothing is computed again."""
         new = self._get_checked_instance(RelaxedFisherHypergeometric, _instance)
         batch_shape = Size(batch_shape)
         new.temperature = self.temperature
@@ -156,7 +157,10 @@ class RelaxedFisherHypergeometric(TorchDistribution):
         )
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """The extended pmf of the discrete law: see the class for what it is and is not."""
+        """The discrete formula at real counts, of shape ``sample_shape + batch_shape``.
+
+        It is not the density of :meth:`rsample`: see the class.
+        """
         if self._validate_args:
             self._validate_sample(value)
         return self._fisher.to_dtype(log_prob_given(self._fisher.state, value))

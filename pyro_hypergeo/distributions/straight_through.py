@@ -13,33 +13,41 @@ class FisherHypergeometricStraightThrough(StraightThrough, FisherHypergeometric)
     r"""
     :class:`FisherHypergeometric` whose draws carry a gradient to the weights.
 
-    The value of a draw is exact: integer counts of the very law, in every dtype. Its derivative in
-    the log-weights is that of an estimator, so that :math:`\nabla E[f(x)]` is had by
-    backpropagation through :math:`f`, with little bias and with much less noise than the
-    score-function estimator. All of them keep the sum of the counts, respect that only ratios of
-    weights matter, and are finite at every edge.
+    .. math::
 
-    ===============  ===========================================  ===================  =========
-    ``estimator``    the counts move                              exact for            cost
-    ===============  ===========================================  ===================  =========
-    ``"affine"``     by the affine map that takes their mean and  quadratic functions  O(G)
-                     covariances along
-    ``"mean"``       as their mean does                           linear functions     O(G)
-    ``"implicit"``   as their marginal laws do                    sums of quadratic    O(G (M +
-                                                                  functions of single  sqrt(N))
-                                                                  counts, nearly       log N)
-    ``"gumbel"``     by Gumbel-softmax over the conditional law   nothing              O(G n M)
-                     of group after group, as in [1]
-    ===============  ===========================================  ===================  =========
+        p(x) = \frac{1}{P_0} \prod_{i=1}^G \binom{m_i}{x_i} w_i^{x_i},
+        \qquad \sum_i x_i = n, \quad 0 \le x_i \le m_i .
 
-    Here :math:`M` is the largest size, :math:`N` the number of elements. ``"affine"`` is the
-    default because it is unbiased for products and sums of squares, has a bias and a noise close to
-    the least for other functions in the table of the README ("Gradients through counts"), and costs
-    about twice as much as ``"mean"``, whatever the sizes. ``"implicit"`` has somewhat less bias for
-    functions that bend within one or two counts.
+    The value of a draw is exact: integer counts of the same distribution, in every dtype. Its
+    derivative in the log-weights comes from an estimator. So backpropagation through :math:`f`
+    gives :math:`\nabla E[f(x)]`, with a small bias and with much less noise than the score-function
+    estimator. All estimators keep the sum of the counts. All respect that only ratios of weights
+    matter. All are finite at every edge.
 
-    It never enumerates, since Pyro would weigh values that are both enumerated and
-    reparameterised wrongly: use :class:`FisherHypergeometric` for that.
+    ==============  =============================  ======================  ========================
+    ``estimator``   how the counts move            exact for               cost of a draw
+    ==============  =============================  ======================  ========================
+    ``"affine"``    by the affine map that         quadratic functions     :math:`O(G)`
+                    carries their mean and
+                    covariances along
+    ``"mean"``      as their mean moves            linear functions        :math:`O(G)`
+    ``"implicit"``  as their marginal              sums of quadratic       :math:`O(G (M + \sqrt N)
+                    distributions move             functions of single     \log N)`
+                                                   counts, nearly
+    ``"gumbel"``    as a Gumbel-softmax over one   no function             :math:`O(G n M)`
+                    group after another, as
+                    in [1]
+    ==============  =============================  ======================  ========================
+
+    Here :math:`M` is the largest size and :math:`N` the number of elements. ``"affine"`` is the
+    default for three reasons. It has no bias for quadratic functions, products of two counts
+    included. For other functions its bias and its noise are close to the smallest (see the page
+    "Benchmarks" of the guide, ``tutorials/guide/benchmarks.md``). And it costs only about twice as
+    much as ``"mean"``, at any size. ``"implicit"`` has a little less bias for functions that are
+    strongly curved at the scale of one or two counts.
+
+    This class does not enumerate. Pyro would give wrong weights to values that are both enumerated
+    and reparameterised. Use :class:`FisherHypergeometric` to enumerate.
 
     **References:**
 
@@ -69,8 +77,10 @@ class FisherHypergeometricStraightThrough(StraightThrough, FisherHypergeometric)
     :param weights: as for :class:`FisherHypergeometric`.
     :param log_weights: as for :class:`FisherHypergeometric`.
     :param str estimator: ``"affine"``, ``"mean"``, ``"implicit"`` or ``"gumbel"``.
-    :param temperature: of ``"gumbel"``, above 0 and of a shape that broadcasts with the batch
-        shape: low ones have more noise, and less bias for nearly straight functions only.
+    :param temperature: temperature of ``"gumbel"``, above 0; of a shape that broadcasts with the
+        batch shape. A low temperature has more noise. It has less bias only for functions that are
+        nearly linear.
     :type temperature: float or torch.Tensor
-    :raises ValueError: if an argument is outside of what is said here, or shapes do not broadcast.
+    :raises ValueError: if an argument is not as said here, or if the shapes do not broadcast.
+    :raises NotImplementedError: by :meth:`enumerate_support`.
     """

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""What makes the draws of a law carry a gradient."""
+"""Straight-through draws for any law: exact counts that carry a gradient."""
 
 from __future__ import annotations
 
@@ -12,24 +12,43 @@ from torch import Size, Tensor
 from ..ops.gradients.registry import estimators
 from ..ops.gradients.straight_through import attach_gradient
 from ..ops.tracing import inside_transform
-from .parameters import Numbers, known_estimator, positive_temperature
+from .parameters import Numbers, checked_estimator, positive_temperature
 from .urn_law import UrnLaw
 
 
 class StraightThrough(UrnLaw):
-    """Mixed into the class of a law: its draws carry a gradient, and it does not enumerate.
+    """Mixin that adds gradients to the draws of a distribution of counts.
 
-    The value of a draw is exact: integer counts of the law itself. Its derivative in the
-    log-weights is that of an estimator, of which
-    :func:`~pyro_hypergeo.ops.estimators` lists those that the law has.
+    Put it in front of the distribution: ``class MineStraightThrough(StraightThrough, Mine)``. The
+    value of a draw is exact: integer counts of the same law. Its derivative in the log-weights
+    comes from an estimator. :func:`~pyro_hypergeo.ops.estimators` lists the estimators of a law:
+    every law has ``"affine"`` and ``"mean"``. The new class does not enumerate, because Pyro would
+    give wrong weights to values that are both enumerated and reparameterised.
+
+    Cost of a draw: that of ``sample``, and that of the estimator. ``"mean"`` costs as much as the
+    mean, and ``"affine"`` as much as the covariance matrix and O(G^3), unless the law has a faster
+    one. :class:`~pyro_hypergeo.FisherHypergeometricStraightThrough` says more.
+
+    Example::
+
+        >>> import torch
+        >>> from pyro_hypergeo import WalleniusHypergeometric
+        >>> from pyro_hypergeo.distributions import StraightThrough
+        >>> class Race(StraightThrough, WalleniusHypergeometric):
+        ...     pass
+        >>> log_weights = torch.zeros(3, requires_grad=True)
+        >>> x = Race(4, [5, 3, 2], log_weights=log_weights, estimator="mean").rsample()
+        >>> x.sum().item(), x.requires_grad
+        (4.0, True)
+
+    The other arguments are those of the distribution.
 
     :param str estimator: name of the estimator.
-    :param temperature: of the estimator ``"gumbel"``; above 0, of a shape that broadcasts with the
-        batch shape. It is 1 if not given.
+    :param temperature: temperature of the estimator ``"gumbel"``, above 0; of a shape that
+        broadcasts with the batch shape; 1 if not given. Other estimators ignore it.
     :type temperature: float or torch.Tensor
-    :raises ValueError: if the law does not have the estimator, or has none with a temperature.
-
-    The other arguments are those of the law's class.
+    :raises ValueError: if the law does not have the estimator, or has none with a temperature; or
+        if another argument is not as said here.
     """
 
     has_rsample = True
@@ -56,7 +75,7 @@ class StraightThrough(UrnLaw):
             **options,
         )
         names = tuple(estimators(self.law))
-        self.estimator = known_estimator(estimator, names)
+        self.estimator = checked_estimator(estimator, names)
         if temperature is not None and "gumbel" not in names:
             raise ValueError(
                 f"Expected no `temperature`, since no estimator of {self.law.title} law has one, "
@@ -81,12 +100,13 @@ class StraightThrough(UrnLaw):
         )
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        """Refuse.
+        """Raise an error: only the class without gradients enumerates.
 
-        :raises NotImplementedError: always; the class without gradients enumerates.
+        :raises NotImplementedError: always.
         """
         name = type(self).__name__
         raise NotImplementedError(
-            f"{name} does not enumerate, since Pyro would weigh values wrongly that also carry a "
-            f"gradient. {name.removesuffix('StraightThrough')} is the same law and enumerates."
+            f"{name} does not enumerate, since Pyro would give wrong weights to enumerated values "
+            f"that carry a gradient. {name.removesuffix('StraightThrough')} is the same law and "
+            "enumerates."
         )

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The transform from free coordinates to vectors that sum to zero."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -17,12 +19,13 @@ class ZeroSumTransform(Transform):
     r"""
     Isometry from :math:`\mathbb R^{G-1}` onto the vectors of :math:`\mathbb R^G` that sum to zero.
 
-    Its log-Jacobian is 0 with respect to Lebesgue measure on the hyperplane, and it takes a
-    spherical normal law to one under which all entries are alike. Cost: O(G), see
-    :func:`~pyro_hypergeo.ops.zero_sum.zero_sum_vector`.
+    Its log-Jacobian is 0 with respect to Lebesgue measure on the hyperplane. It maps a spherical
+    normal distribution to :class:`ZeroSumNormal`, which treats all entries in the same way. Cost
+    of a call and of its inverse: O(G). See :func:`~pyro_hypergeo.ops.zero_sum_vector` for the
+    formula.
 
-    ``biject_to(zero_sum)`` and ``transform_to(zero_sum)`` are this transform, so automatic guides
-    and HMC handle sites of that support.
+    ``biject_to(zero_sum)`` and ``transform_to(zero_sum)`` return this transform. So automatic
+    guides and HMC work for sites with this support.
 
     Example::
 
@@ -30,6 +33,11 @@ class ZeroSumTransform(Transform):
         >>> from pyro_hypergeo.distributions import ZeroSumTransform
         >>> ZeroSumTransform()(torch.tensor([3.0, 0.0, 0.0]))
         tensor([ 2.5000, -0.5000, -0.5000, -1.5000])
+        >>> ZeroSumTransform().inv(torch.tensor([2.5, -0.5, -0.5, -1.5]))
+        tensor([3., 0., 0.])
+
+    :raises ValueError: by :meth:`forward_shape` and :meth:`inverse_shape`, if a shape has no last
+        dimension of a legal size.
     """
 
     domain = constraints.real_vector

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The face of every law of counts that are drawn from an urn without replacement."""
+"""The base class of all distributions of counts that are drawn from an urn."""
 
 from __future__ import annotations
 
@@ -26,14 +26,45 @@ _UrnLaw = TypeVar("_UrnLaw", bound="UrnLaw")
 
 
 class UrnLaw(TorchDistribution):
-    """Counts of groups, drawn from an urn without replacement.
+    r"""Base class of the distributions of counts that are drawn from an urn without replacement.
 
-    A subclass names its :attr:`law`, and has all methods of this class. A law with parameters of
-    its own is an instance: the subclass takes the parameters in its ``__init__``, sets
-    ``self.law``, and calls this ``__init__``. Attributes of a subclass are carried over by
-    :meth:`expand` unchanged; one of the batch shape needs an ``expand`` of the subclass.
+    An urn holds :math:`G` groups of :math:`m_i` elements, and :math:`n` elements are drawn. The
+    event is the vector of counts :math:`x` with
 
-    The arguments are those of :class:`~pyro_hypergeo.FisherHypergeometric`.
+    .. math::
+
+        \sum_i x_i = n, \qquad 0 \le x_i \le m_i .
+
+    A subclass sets the class attribute :attr:`law`, an object of :class:`pyro_hypergeo.ops.Law`
+    ("law" is short for "probability distribution"). The law says how probable each vector is. All
+    methods are here. Results have the dtype of the weights; they are computed in float64. The
+    class of each law lists the costs of its methods.
+
+    If a law has parameters of its own, the subclass takes them in its ``__init__``, sets
+    ``self.law``, and calls this ``__init__``. :meth:`expand` copies the attributes of a subclass
+    unchanged. If an attribute has the batch shape, the subclass must extend :meth:`expand`.
+
+    Example::
+
+        >>> import torch
+        >>> from pyro_hypergeo.distributions import UrnLaw
+        >>> from pyro_hypergeo.ops import FISHER
+        >>> class Mine(UrnLaw):
+        ...     law = FISHER
+        >>> Mine(4, group_sizes=[5, 3, 2], weights=[1.0, 2.0, 4.0]).mean
+        tensor([1.3697, 1.3494, 1.2809])
+
+    :param total_count: number of elements drawn, :math:`n`; of the batch shape.
+    :type total_count: int or torch.Tensor
+    :param group_sizes: number of elements in each group, :math:`m`; of shape
+        ``batch_shape + (G,)``.
+    :type group_sizes: list of int or torch.Tensor
+    :param weights: weight of one element of each group, of shape ``batch_shape + (G,)``. Give
+        either ``weights`` or ``log_weights``.
+    :type weights: list of float or torch.Tensor
+    :param log_weights: logarithms of the weights, of the same shape; ``-inf`` is a weight of 0.
+    :type log_weights: list of float or torch.Tensor
+    :raises ValueError: if an argument is not as said here, or if the shapes do not broadcast.
     """
 
     #: The mathematics of the distribution, see :class:`pyro_hypergeo.ops.Law`.
@@ -50,7 +81,7 @@ class UrnLaw(TorchDistribution):
     #: :meth:`enumerate_support` refuses to list more count vectors than this.
     max_enumeration = 100_000
 
-    #: What to use where there are more, for the error.
+    #: What to use instead if there are more. The error says it.
     without_enumeration: ClassVar[str] = "`log_prob` and `mean` need no enumeration."
 
     def __init__(
@@ -73,19 +104,19 @@ class UrnLaw(TorchDistribution):
             self.weights = urn.weights
         else:
             self.log_weights = urn.weights
-        #: "weights" or "log_weights": which of them was given.
+        #: "weights" or "log_weights": the one that was given.
         self.parameter_name = urn.name
-        #: Sizes of tables as Python numbers.
+        #: Largest size, total and number of elements, as Python numbers.
         self.bounds = Bounds(
             urn.group_sizes, urn.total_count, static_sizes(group_sizes, total_count)
         )
-        # The values were checked above, with the whole urn in view.
+        # The values were checked above, together, which `super` cannot do.
         super().__init__(urn.batch_shape, urn.group_sizes.shape[-1:], validate_args=False)
         self._validate_args = validate_args
 
     @constraints.dependent_property(is_discrete=True, event_dim=1)
     def support(self) -> constraints.Constraint:
-        """Integer counts within the groups' sizes that sum to the total."""
+        """Integer counts with 0 <= x_i <= m_i that sum to the total."""
         return hypergeometric_counts(self.group_sizes, self.total_count)
 
     @lazy_property
@@ -106,13 +137,13 @@ class UrnLaw(TorchDistribution):
     @property
     def theta(self) -> Tensor:
         """The log-weights in float64."""
-        # Not from the other property, which is rounded to the parameters' dtype.
+        # Not from `log_weights`, which is rounded to the dtype of the weights.
         parameter = self.parameter.double()
         return parameter if self.parameter_name == "log_weights" else log_of_weights(parameter)
 
     @lazy_property
     def state(self) -> Any:
-        """What the law works out once for these parameters, in float64."""
+        """What the law computes once for these parameters, in float64."""
         return self.law.solve(self.theta, self.group_sizes, self.total_count)
 
     def to_dtype(self, value: Tensor) -> Tensor:
@@ -132,7 +163,7 @@ class UrnLaw(TorchDistribution):
         return Size(shape[:-1]), Size(shape[-1:])
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same law with a larger batch shape; nothing is computed again."""
+        """The same distribution with a larger batch shape; nothing is computed again."""
         new: Any = type(self).__new__(type(self)) if _instance is None else _instance
         new.__dict__.update(self.__dict__)
         batch_shape = Size(batch_shape)
@@ -149,7 +180,7 @@ class UrnLaw(TorchDistribution):
         return new
 
     def __getstate__(self) -> dict[str, Any]:
-        # What is derived may be part of an autograd graph, which can be neither copied nor stored.
+        # Derived tensors may belong to an autograd graph, which cannot be copied or pickled.
         derived = {"state", "weights", "log_weights"} - {self.parameter_name}
         return {key: value for key, value in self.__dict__.items() if key not in derived}
 
@@ -178,8 +209,11 @@ class UrnLaw(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of the counts, of shape ``sample_shape + batch_shape``.
 
-        Differentiable in the weights. The formula extends to real counts, and is differentiable in
-        them as well. Without validation it is ``-inf`` outside of the support.
+        It is differentiable in the weights. The formula also accepts real counts, and is
+        differentiable in them. Without validation it is ``-inf`` outside of the support.
+
+        :param torch.Tensor value: counts, of shape ``sample_shape + batch_shape + (G,)``.
+        :raises ValueError: with validation, if a count vector is not in the support.
         """
         if self._validate_args:
             self._validate_sample(value)
@@ -208,18 +242,22 @@ class UrnLaw(TorchDistribution):
     def entropy(self) -> Tensor:
         """Entropy in nats, of the batch shape.
 
-        :raises NotImplementedError: if the law has to sum over a support that has more than
-            ``max_enumeration`` count vectors, or that differs within the batch.
+        Fisher's law needs only its marginals. So does Wallenius' law with two groups. In all other
+        cases the entropy is a sum over the support.
+
+        :raises NotImplementedError: if the sum over the support is needed, and the support has more
+            than ``max_enumeration`` count vectors, or differs within the batch.
         """
         return self.to_dtype(self.law.entropy(self.state, self.bounds, self.max_enumeration))
 
     def marginal(self, group: int) -> GroupCount:
-        """The law of the count of one group, over 0, ..., its largest size in the batch.
+        """The distribution of the count of one group, accurate far into the tails.
 
-        Exact in the tails.
+        Its values are 0, ..., the largest size of the group in the batch.
 
-        :param int group: index of the group; negative ones count from the end.
-        :return: a :class:`~pyro_hypergeo.distributions.GroupCount`, with ``cdf``, ``sf``, ``icdf``.
+        :param int group: index of the group; a negative index counts from the end.
+        :return: a :class:`~pyro_hypergeo.distributions.GroupCount` of the same batch shape, with
+            ``cdf``, ``sf`` and ``icdf``.
         :raises ValueError: if there is no such group.
         """
         groups = self.event_shape[0]
@@ -233,7 +271,9 @@ class UrnLaw(TorchDistribution):
         return GroupCount(logits=logits, validate_args=self._validate_args)
 
     def marginals(self) -> GroupCount:
-        """The laws of the counts of all groups, over 0, ..., the largest size.
+        """The distributions of the single counts of all groups: see :meth:`marginal`.
+
+        Their values are 0, ..., the largest size of all groups.
 
         :return: a :class:`~pyro_hypergeo.distributions.GroupCount` of the batch shape
             ``batch_shape + (G,)``.
@@ -251,9 +291,9 @@ class UrnLaw(TorchDistribution):
         validate_args: bool | None = None,
         **options: Any,
     ) -> _UrnLaw:
-        """The distribution whose mean counts are the given ones; ``weights`` tells its weights.
+        """Find the distribution that has the given mean counts.
 
-        Cost: O(G^3).
+        Its attribute ``weights`` has the weights. Cost: O(G^3).
 
         Example::
 
@@ -263,11 +303,11 @@ class UrnLaw(TorchDistribution):
             >>> urn.mean
             tensor([1.0000, 1.0000, 2.0000])
 
-        :param mean: mean counts, of shape ``batch_shape + (G,)``. Each is 0, or strictly between 0
-            and the group's size. The group's size itself is allowed if every group of mean above 0
-            is drawn completely.
+        :param mean: mean counts, of shape ``batch_shape + (G,)``. A mean is 0, or strictly between
+            0 and the size of the group. A mean may equal the size only if every group with a mean
+            above 0 is drawn completely.
         :param group_sizes: sizes of the groups, of shape ``batch_shape + (G,)``.
-        :param total_count: what the means sum to; found by summing if not given.
+        :param total_count: number of elements drawn; if not given, the rounded sum of the means.
         :param options: other arguments of the class.
         :raises ValueError: if no weights have these means.
         """
@@ -285,8 +325,10 @@ class UrnLaw(TorchDistribution):
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """All count vectors, of shape ``(support_size,) + batch_shape + (G,)``.
 
+        The list is in lexicographic order. Cost: O(G) for each vector.
+
         :param bool expand: if False, the batch dimensions have size 1.
-        :raises ValueError: if there are more than ``max_enumeration`` of them.
+        :raises ValueError: if there are more than ``max_enumeration`` vectors.
         :raises NotImplementedError: if totals or sizes differ within the batch.
         """
         sizes, total = self.bounds.one_urn()

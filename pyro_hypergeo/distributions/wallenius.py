@@ -14,9 +14,10 @@ class WalleniusHypergeometric(UrnLaw):
     Counts of a draw one by one without replacement: Wallenius' multivariate noncentral
     hypergeometric distribution.
 
-    An urn holds :math:`G` groups of :math:`m_i` elements of weight :math:`w_i`. :math:`n` elements
-    are drawn one after the other, each with probability proportional to its weight among those
-    that are left. The counts :math:`x_i` drawn from the groups then have the probability
+    An urn holds :math:`G` groups of :math:`m_i` elements. Each element of group :math:`i` has the
+    weight :math:`w_i`. :math:`n` elements are drawn one after the other. Each time, the probability
+    of an element is its weight divided by the sum of the weights that are left. Let :math:`x_i` be
+    the number of drawn elements of group :math:`i`. These counts have the probability
 
     .. math::
 
@@ -25,30 +26,34 @@ class WalleniusHypergeometric(UrnLaw):
         \qquad D = \sum_i w_i (m_i - x_i),
 
     with :math:`\sum_i x_i = n` and :math:`0 \le x_i \le m_i`. Only ratios of weights matter.
-    Weights of 0, empty groups, and totals of 0 or of all elements are legal and exact.
+    Weights of 0, empty groups, and totals of 0 or of all elements are legal, and their results are
+    exact.
 
-    Use it where elements compete for being drawn: choices without replacement, races, catches.
-    :class:`FisherHypergeometric` is for draws that are independent until their total is known. With
-    equal weights the two are the same.
+    Use it if the elements compete to be drawn: choices without replacement, races, catches. Use
+    :class:`FisherHypergeometric` if each element is taken or left on its own and the total is
+    known only afterwards. With equal weights the two are the same.
 
-    All is float64 inside, and differentiable in the weights. Integrals over one variable are taken
-    by Gauss-Legendre rules with relative errors below 1e-10: see
-    :mod:`pyro_hypergeo.ops.wallenius`. Costs are for one batch entry, whatever the number of
-    elements:
+    All computation is in float64, and results are differentiable in the weights. Integrals over one
+    variable are computed by Gauss-Legendre rules, with relative errors below 1e-10: see
+    :mod:`pyro_hypergeo.ops.wallenius`. Costs are for one batch entry, with :math:`N` elements in
+    all:
 
-    ====================================================  =========================================
-    :meth:`log_prob`                                      :math:`O(G)`, at 128 nodes
-    :attr:`mean`                                          :math:`O(G)`, some twenty times as much
-    :attr:`covariance_matrix`, :attr:`variance`           :math:`O(G^2)`
-    :meth:`sample`, exact, by exponential clocks          :math:`O(G \log \log N)` a draw
-    :attr:`mode`, by exchanges of one element             :math:`O(G^3)`
-    :meth:`marginal`                                      :math:`O(G m_i)`, at 3000 nodes
-    :meth:`entropy` of two groups                         :math:`O(m_i)`
-    :meth:`entropy` of more groups                        a sum over the support
-    ====================================================  =========================================
+    ============================================  =================================================
+    :meth:`log_prob`                              :math:`O(G)`, with 128 nodes
+    :attr:`mean`                                  :math:`O(G)`, about 20 times a :meth:`log_prob`
+    :attr:`covariance_matrix`, :attr:`variance`   :math:`O(G^2)`
+    :meth:`sample`, exact                         :math:`O(G \log \log N)` a draw
+    :attr:`mode`, by exchanges of one element     :math:`O(G^3)`
+    :meth:`marginal` of group :math:`i`           :math:`O(G m_i)`, with 3000 nodes
+    :meth:`entropy` of two groups                 :math:`O(\max m)`, from a marginal
+    :meth:`entropy` of more groups                :math:`O(G)` for each count vector of the support
+    :meth:`from_mean`                             :math:`O(G^3)`, and some hundred :attr:`mean`
+    ============================================  =================================================
 
-    :meth:`sample` needs no clock for each element of a large urn, but has one wherever PyTorch
-    traces, compiles or vmaps.
+    :meth:`sample` simulates exponential clocks that ring at random times; the elements of the first
+    :math:`n` rings are drawn. In a large urn it counts rings by intervals of time, without a clock
+    for each element. When PyTorch traces, compiles or vmaps, each element has its clock, at a cost
+    of :math:`O(N \log N)` a draw.
 
     **References:**
 
@@ -76,12 +81,14 @@ class WalleniusHypergeometric(UrnLaw):
     :param group_sizes: number of elements in each group, :math:`m`; of shape
         ``batch_shape + (G,)``.
     :type group_sizes: list of int or torch.Tensor
-    :param weights: weights of the elements of each group, not negative and not all 0; of shape
-        ``batch_shape + (G,)``. Exactly one of ``weights`` and ``log_weights`` is given.
+    :param weights: weight of one element of each group, of shape ``batch_shape + (G,)``. Weights
+        are finite and not negative, and at least one is above 0. Give either ``weights`` or
+        ``log_weights``.
     :type weights: list of float or torch.Tensor
-    :param log_weights: their logarithms; ``-inf`` is a weight of 0.
+    :param log_weights: logarithms of the weights, of the same shape; ``-inf`` is a weight of 0.
     :type log_weights: list of float or torch.Tensor
-    :raises ValueError: if an argument is outside of what is said here, or shapes do not broadcast.
+    :raises ValueError: if an argument is not as said here, or if the shapes do not broadcast. Also
+        if ``total_count`` is larger than the number of elements of positive weight.
     """
 
     law = WALLENIUS

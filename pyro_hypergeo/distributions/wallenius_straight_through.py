@@ -13,21 +13,33 @@ class WalleniusHypergeometricStraightThrough(StraightThrough, WalleniusHypergeom
     r"""
     :class:`WalleniusHypergeometric` whose draws carry a gradient to the weights.
 
-    The value of a draw is exact: integer counts of the very law. Its derivative in the log-weights
-    is that of an estimator, so that :math:`\nabla E[f(x)]` is had by backpropagation through
-    :math:`f`, with little bias and with less noise than the score-function estimator. Both keep
-    the sum of the counts and respect that only ratios of weights matter.
+    .. math::
 
-    ===============  =======================================================  ===================
-    ``estimator``    the counts move                                          exact for
-    ===============  =======================================================  ===================
-    ``"affine"``     by the affine map that takes their mean and covariances  quadratic functions
-                     along
-    ``"mean"``       as their mean does                                       linear functions
-    ===============  =======================================================  ===================
+        p(x) = \prod_{i=1}^G \binom{m_i}{x_i} \int_0^\infty D e^{-D u}
+            \prod_{i=1}^G \bigl(1 - e^{-w_i u}\bigr)^{x_i} du,
+        \qquad D = \sum_i w_i (m_i - x_i) .
 
-    It never enumerates, since Pyro would weigh values that are both enumerated and
-    reparameterised wrongly: use :class:`WalleniusHypergeometric` for that.
+    The value of a draw is exact: integer counts of the same distribution, in every dtype. Its
+    derivative in the log-weights comes from an estimator. So backpropagation through :math:`f`
+    gives :math:`\nabla E[f(x)]`, with a small bias and with less noise than the score-function
+    estimator. Both estimators keep the sum of the counts. Both respect that only ratios of
+    weights matter.
+
+    ==============  ==========================================  ===================  ==============
+    ``estimator``   how the counts move                         exact for            cost of a draw
+    ==============  ==========================================  ===================  ==============
+    ``"affine"``    by the affine map that carries their mean   quadratic functions  :math:`O(G^3)`
+                    and covariances along
+    ``"mean"``      as their mean moves                         linear functions     :math:`O(G)`
+    ==============  ==========================================  ===================  ==============
+
+    This class does not enumerate. Pyro would give wrong weights to values that are both enumerated
+    and reparameterised. Use :class:`WalleniusHypergeometric` to enumerate.
+
+    **References:**
+
+    [1] Bengio, Y., Leonard, N. and Courville, A. (2013) "Estimating or propagating gradients
+        through stochastic neurons for conditional computation".
 
     Example::
 
@@ -49,5 +61,6 @@ class WalleniusHypergeometricStraightThrough(StraightThrough, WalleniusHypergeom
     :param weights: as for :class:`WalleniusHypergeometric`.
     :param log_weights: as for :class:`WalleniusHypergeometric`.
     :param str estimator: ``"affine"`` or ``"mean"``.
-    :raises ValueError: if an argument is outside of what is said here, or shapes do not broadcast.
+    :raises ValueError: if an argument is not as said here, or if the shapes do not broadcast.
+    :raises NotImplementedError: by :meth:`enumerate_support`.
     """

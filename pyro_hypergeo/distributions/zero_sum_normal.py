@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The normal distribution over vectors that sum to zero: a prior for log-weights."""
+
 from __future__ import annotations
 
 import math
@@ -20,27 +22,26 @@ from .parameters import as_tensor
 
 class ZeroSumNormal(TorchDistribution):
     r"""
-    Normal distribution over vectors that sum to zero, under which all entries are alike.
+    Normal distribution over vectors that sum to zero; it treats all entries in the same way.
 
-    It is :math:`N(0, \sigma^2 I)` over :math:`\mathbb R^G` restricted to the hyperplane
-    :math:`\sum_i x_i = 0`, with the density
+    It is :math:`N(0, \sigma^2 I)` on :math:`\mathbb R^G`, restricted to the hyperplane
+    :math:`\sum_i x_i = 0`. Its density is
 
     .. math::
 
         p(x) = (2 \pi \sigma^2)^{-(G-1)/2}
         \exp\left( -\frac{\lVert x \rVert^2}{2 \sigma^2} \right)
 
-    with respect to Lebesgue measure on the hyperplane, which has :math:`G - 1` dimensions. It is
-    also the law of :math:`z - \bar z` for independent normal :math:`z_i` of scale :math:`\sigma`:
-    entries have the variance :math:`\sigma^2 (1 - 1/G)` and differences of two entries
-    :math:`2 \sigma^2`, as if they were independent. With one entry it is the point 0, of
-    probability 1.
+    with respect to Lebesgue measure on the hyperplane, which has :math:`G - 1` dimensions. If
+    :math:`z_i` are independent normal numbers of scale :math:`\sigma`, then :math:`z - \bar z` has
+    this distribution. An entry has the variance :math:`\sigma^2 (1 - 1/G)`. The difference of two
+    entries has the variance :math:`2 \sigma^2`, as if they were independent. With one entry, the
+    value is always 0.
 
-    A prior for log-weights, logits or effects of which only the differences matter, which singles
-    out no entry as the reference. The support comes with
-    :class:`~pyro_hypergeo.distributions.ZeroSumTransform`, so automatic guides and HMC work.
-    Everything costs :math:`O(G)` for each batch entry but :attr:`covariance_matrix`,
-    :math:`O(G^2)`.
+    Use it as a prior for log-weights, logits or effects if only their differences matter. No entry
+    has to be the reference. Automatic guides and HMC work, through
+    :class:`~pyro_hypergeo.distributions.ZeroSumTransform`. Costs are :math:`O(G)` for each batch
+    entry, and :math:`O(G^2)` for :attr:`covariance_matrix`.
 
     **References:**
 
@@ -64,7 +65,7 @@ class ZeroSumNormal(TorchDistribution):
         of the batch shape.
     :type scale: float or torch.Tensor
     :param int size: number of entries :math:`G`, at least 1.
-    :raises ValueError: if an argument is outside of what is said here.
+    :raises ValueError: if an argument is not as said here.
     """
 
     arg_constraints = {"scale": constraints.positive}
@@ -85,7 +86,7 @@ class ZeroSumNormal(TorchDistribution):
             finite = (tensor > 0) & (tensor < torch.inf)
             check("scale", tensor, finite, "positive and finite")
         self.scale = tensor
-        # The values were checked above, for an infinite scale too.
+        # The values were checked above. The check of `super` would accept an infinite scale.
         super().__init__(tensor.shape, Size([size]), validate_args=False)
         self._validate_args = validate_args
 
@@ -102,7 +103,7 @@ class ZeroSumNormal(TorchDistribution):
         return Size(scale), Size([size])
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> ZeroSumNormal:
-        """The same law with a larger batch shape."""
+        """The same distribution with a larger batch shape."""
         new = self._get_checked_instance(ZeroSumNormal, _instance)
         new.scale = self.scale.expand(Size(batch_shape))
         super(ZeroSumNormal, new).__init__(Size(batch_shape), self.event_shape, validate_args=False)
@@ -118,7 +119,7 @@ class ZeroSumNormal(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density on the hyperplane, of shape ``sample_shape + batch_shape``.
 
-        Without validation the value is taken to sum to zero.
+        Without validation, the value is assumed to sum to zero.
         """
         if self._validate_args:
             self._validate_sample(value)
@@ -126,7 +127,7 @@ class ZeroSumNormal(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """Zeros of shape ``batch_shape + (G,)``; the mode as well."""
+        """Zeros of shape ``batch_shape + (G,)``."""
         return self.scale.new_zeros(self.batch_shape + self.event_shape)
 
     @property

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""What estimates with the distributions: fits, a guide, latent counts, unbiased gradients."""
+"""Inference with the distributions: maximum likelihood, a guide, latent counts, gradients."""
 
 from .auto_hypergeometric import AutoHypergeometric
 from .compare import LawComparison, compare_laws

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""A guide for models with latent counts."""
+"""An automatic guide for models with latent counts."""
 
 from __future__ import annotations
 
@@ -20,25 +20,32 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ..distributions import FisherHypergeometricStraightThrough, zero_sum
-from .guide_counts import CountsMessenger, counts_of, repeat_to_full_size
+from .guide_counts import CountsMessenger, repeat_to_full_size, urn_of
 
 
 class AutoHypergeometric(AutoGuide):
     r"""
     A guide for models with latent hypergeometric counts, and any continuous latent variables.
 
-    Each latent site of counts, :class:`~pyro_hypergeo.FisherHypergeometric`,
-    :class:`~pyro_hypergeo.WalleniusHypergeometric` or of another law, has a
-    :class:`~pyro_hypergeo.FisherHypergeometricStraightThrough` posterior with the total and the
-    group sizes of the model, whatever they are at each call, and with learnable log-weights that
-    sum to zero, one vector for each plate element. Gradients reach them through the draws. All
-    other continuous latent sites are left to another autoguide. Discrete ones have to be
-    enumerated in the model.
+    A latent site of counts is a :class:`~pyro_hypergeo.FisherHypergeometric`, a
+    :class:`~pyro_hypergeo.WalleniusHypergeometric`, or another
+    :class:`~pyro_hypergeo.distributions.UrnLaw`. For each such site the posterior is
 
-    It works with ``Trace_ELBO``, ``TraceMeanField_ELBO`` (with a closed-form KL to Fisher's law),
-    ``TraceGraph_ELBO``, ``TraceEnum_ELBO``, their traced versions, vectorised particles and
-    ``Predictive``, and as a part of ``AutoGuideList``. As it learns the totals and sizes by running
-    the model, each call costs one more run of it, and :math:`O(G)` a draw.
+    .. math::
+
+        q(x) \propto \prod_{i=1}^G \binom{m_i}{x_i} e^{\theta_i x_i}, \qquad \sum_i x_i = n,
+        \quad \sum_i \theta_i = 0,
+
+    a :class:`~pyro_hypergeo.FisherHypergeometricStraightThrough`. Its total :math:`n` and its sizes
+    :math:`m` are those of the model in the same call. Its log-weights :math:`\theta` are learned:
+    one vector for each plate element. Gradients reach them through the draws. All other continuous
+    latent sites get another autoguide. Other discrete sites must be enumerated in the model.
+
+    It works with ``Trace_ELBO``, ``TraceMeanField_ELBO`` (with a closed-form KL if the model has
+    Fisher's distribution), ``TraceGraph_ELBO``, ``TraceEnum_ELBO``, their traced versions,
+    vectorised particles and ``Predictive``. It can be a part of ``AutoGuideList``. The guide runs
+    the model to learn the totals and sizes. So each call costs one more run of the model, and
+    :math:`O(G)` a draw.
 
     Example::
 
@@ -58,20 +65,23 @@ class AutoHypergeometric(AutoGuide):
         tensor(4.)
 
     :param callable model: a Pyro model.
-    :param str estimator: of the gradients through counts, and
-    :param temperature: its temperature: as for
+    :param str estimator: estimator of the gradients through counts, as for
         :class:`~pyro_hypergeo.FisherHypergeometricStraightThrough`.
-    :param callable continuous: makes the autoguide of the other sites from a model; called with
-        ``init_loc_fn`` and ``init_scale`` as well.
-    :param callable amortizer: maps the model's arguments to the log-weights of the site's
-        posterior, of shape ``batch_shape + (G,)``, or to a dict of them by site; a
-        ``torch.nn.Module`` is learned along. Without it each plate element has parameters.
+    :param temperature: temperature of the estimator ``"gumbel"``.
+    :type temperature: float or torch.Tensor
+    :param callable continuous: makes the autoguide of the other continuous sites. It is called with
+        a model, ``init_loc_fn`` and ``init_scale``.
+    :param callable amortizer: computes the log-weights of the posteriors from the arguments of the
+        model. It returns a tensor of shape ``batch_shape + (G,)`` or, if there are several sites, a
+        dict of such tensors by site. If it is a ``torch.nn.Module``, its parameters are learned.
+        Without it, each plate element has parameters of its own.
     :param callable init_loc_fn: as for Pyro's autoguides.
     :param float init_scale: as for Pyro's autoguides.
     :param callable create_plates: as for Pyro's autoguides.
-    :raises NotImplementedError: if a latent site is discrete, of another law, and not enumerated.
-    :raises ValueError: if the model has no latent hypergeometric counts, or the amortizer returns
-        another shape.
+    :raises NotImplementedError: if another latent site is discrete and not enumerated; or if a
+        plate draws a subsample that the guide cannot see.
+    :raises ValueError: if ``estimator`` or ``temperature`` is not legal, if the model has no latent
+        counts or loses a site, or if the amortizer returns another shape or other sites.
     """
 
     def __init__(
@@ -88,7 +98,7 @@ class AutoHypergeometric(AutoGuide):
     ) -> None:
         super().__init__(model, create_plates=create_plates)
         self._model = _Shared(self._model)
-        # Says early whether they are legal.
+        # Raises now, not at the first call, if these arguments are not legal.
         FisherHypergeometricStraightThrough(
             0, [1], [1.0], estimator=estimator, temperature=temperature
         )
@@ -98,9 +108,8 @@ class AutoHypergeometric(AutoGuide):
 
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         super()._setup_prototype(*args, **kwargs)
-        assert self.prototype_trace is not None
-        nodes = dict(self.prototype_trace.iter_stochastic_nodes())
-        self._names = [name for name, site in nodes.items() if counts_of(site["fn"]) is not None]
+        nodes = dict(self._prototype().iter_stochastic_nodes())
+        self._names = [name for name, site in nodes.items() if urn_of(site["fn"]) is not None]
         if not self._names:
             raise ValueError(
                 "Expected the model to have a latent FisherHypergeometric or "
@@ -118,7 +127,7 @@ class AutoHypergeometric(AutoGuide):
                     f"{type(nodes[name]['fn']).__name__}. Enumerate it in the model: infer="
                     '{"enumerate": "parallel"}, and TraceEnum_ELBO.'
                 )
-        # Run once more to see what the prototype hides: plates that draw a subsample.
+        # Run once more: the prototype does not show which plates draw a subsample.
         seen = poutine.block(poutine.trace(self.model).get_trace)(*args, **kwargs)
         self._drawn_plates = {
             name
@@ -131,7 +140,7 @@ class AutoHypergeometric(AutoGuide):
         if self.amortizer is None:
             self.log_weights = PyroModule()
             for name in self._names:
-                urn = counts_of(nodes[name]["fn"])
+                urn = urn_of(nodes[name]["fn"])
                 start = urn.log_weights.detach()
                 start = torch.where(start == -torch.inf, 0.0, start)
                 start = repeat_to_full_size(start, nodes[name], event_dim=1)
@@ -145,10 +154,15 @@ class AutoHypergeometric(AutoGuide):
             part = poutine.block(self.model, hide=self._names + enumerated)
             self.continuous = make(part, init_loc_fn=init_loc_fn, init_scale=init_scale)
 
+    def _prototype(self) -> Any:
+        """The trace of the first run of the model."""
+        if self.prototype_trace is None:
+            raise RuntimeError("The guide has not run yet, so it has no prototype of the model.")
+        return self.prototype_trace
+
     def _check_prototype(self, part_trace: Any) -> None:
-        assert self.prototype_trace is not None
         for name, part in part_trace.iter_stochastic_nodes():
-            own = self.prototype_trace.nodes[name]
+            own = self._prototype().nodes[name]
             assert part["fn"].batch_shape == own["fn"].batch_shape
             assert part["fn"].event_shape == own["fn"].event_shape
 
@@ -165,7 +179,7 @@ class AutoHypergeometric(AutoGuide):
 
     def _create_plates(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         if self.master is None and self.create_plates is None and self.continuous is None:
-            # Only those that draw a subsample, so that the sizes of others may change.
+            # Fix only the plates that draw a subsample. The sizes of the others may change.
             self.plates = {
                 name: pyro.plate(
                     name, frame.full_size or frame.size, dim=frame.dim, subsample_size=frame.size
@@ -178,9 +192,9 @@ class AutoHypergeometric(AutoGuide):
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """
-        An automatic guide with the same ``*args, **kwargs`` as the base ``model``.
+        Draw all latent sites, with the same arguments as the model.
 
-        :return: A dict mapping sample site name to sampled value.
+        :return: a dict of the drawn values by site.
         """
         if self.prototype_trace is None:
             self._setup_prototype(*args, **kwargs)
@@ -190,13 +204,15 @@ class AutoHypergeometric(AutoGuide):
         counts = CountsMessenger(
             result, plates, self._log_weights(*args, **kwargs), self._estimator, self._temperature
         )
-        # The model runs for its totals, sizes and plates; only the counts and the parameters of
-        # their posterior are let out.
+        # The model runs for its totals, sizes and plates. Handlers outside see only the counts and
+        # the parameters of their posterior.
         with poutine.block(hide_fn=counts.hides), counts:
             self.model(*args, **kwargs)
         missing = [name for name in self._names if name not in counts.drawn]
         if missing:
-            raise ValueError(f"Expected the model to have the sites {missing}, as at first.")
+            raise ValueError(
+                f"Expected the model to have the sites {missing}, as in its first run."
+            )
         return {**result, **counts.drawn}
 
     def _log_weights(self, *args: Any, **kwargs: Any) -> dict[str, Callable[[], Tensor]]:
@@ -215,14 +231,14 @@ class AutoHypergeometric(AutoGuide):
                 f"Expected `amortizer` to return log-weights for the sites {self._names}, but got "
                 f"those for {sorted(amortized)}."
             )
-        return {name: partial(_same, value) for name, value in amortized.items()}
+        return {name: partial(_returned, value) for name, value in amortized.items()}
 
     def _own_log_weights(self, name: str) -> Callable[[], Tensor]:
-        # Read inside of the site's plates, which take their subsample of it.
+        # Read late, inside the plates of the site. There Pyro takes the subsample of the parameter.
         return lambda: attrgetter(name)(self.log_weights)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Pyro's guides lose their model when they are copied, which this one runs.
+        # A copy of a Pyro guide has no model. This guide runs its model, so the copy keeps it.
         model, master = self._model, self.master
         state = {**super().__getstate__(), "_model": model, "master": None}
         self._model, self.master = model, master
@@ -231,17 +247,20 @@ class AutoHypergeometric(AutoGuide):
     def posterior(
         self, *args: Any, **kwargs: Any
     ) -> dict[str, FisherHypergeometricStraightThrough]:
-        """The posterior laws of the counts for the model's arguments, by site."""
+        """The posterior of the counts of each site, for these arguments of the model.
+
+        :return: a dict of :class:`~pyro_hypergeo.FisherHypergeometricStraightThrough` by site.
+        """
         with torch.no_grad(), poutine.block(), poutine.trace() as tracer:
             self(*args, **kwargs)
-        return {name: counts_of(tracer.trace.nodes[name]["fn"]) for name in self._names}
+        return {name: urn_of(tracer.trace.nodes[name]["fn"]) for name in self._names}
 
     @torch.no_grad()
     def median(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """
-        Medians of the continuous sites, and a most probable vector of each site's counts.
+        Medians of the continuous sites, and a most probable count vector of each site of counts.
 
-        :return: A dict mapping sample site name to tensor.
+        :return: a dict of tensors by site.
         """
         result = {name: urn.mode for name, urn in self.posterior(*args, **kwargs).items()}
         if self.continuous is not None:
@@ -254,7 +273,8 @@ class AutoHypergeometric(AutoGuide):
         Quantiles of each continuous site, and of each single count.
 
         :param quantiles: a list of numbers between 0 and 1.
-        :return: A dict mapping sample site name to the quantiles along a new first dimension.
+        :return: a dict of tensors by site; the quantiles are along a new first dimension.
+        :raises NotImplementedError: if the autoguide of the continuous sites has no quantiles.
         """
         result: dict[str, Any] = {}
         for name, urn in self.posterior(*args, **kwargs).items():
@@ -271,11 +291,11 @@ class AutoHypergeometric(AutoGuide):
 
 
 class _Shared(tuple[Any, ...]):
-    """Holds the model, of which a copied guide makes no copy."""
+    """Holds the model: a copy of the guide shares it, and does not copy it."""
 
     def __deepcopy__(self, memo: Any) -> _Shared:
         return self
 
 
-def _same(value: Tensor) -> Tensor:
+def _returned(value: Tensor) -> Tensor:
     return value

@@ -17,28 +17,57 @@ from ..distributions.laws import law_of
 from ..ops.errors import check
 from ..ops.law import Law, LogLikelihood
 
-_MAX_STEPS, _LONGEST = 100, 5.0
-# Newton's decrement g H^-1 g is twice the log-likelihood still to gain.
+_MAX_STEPS, _LONGEST_STEP = 100, 5.0
+# Newton's decrement is g' H^-1 g: about twice what the log-likelihood can still gain.
 _CONVERGED = 1e-24
 
 
 class WeightsFit(NamedTuple):
-    """Maximum-likelihood log-weights and how well the data determine them, in float64."""
+    """The result of :func:`fit_weights`: maximum-likelihood log-weights and their accuracy.
 
-    log_weights: Tensor  # (G,)
-    covariance: Tensor  # (G, G), inverse information in the same gauge
-    standard_errors: Tensor  # (G,)
-    log_likelihood: Tensor  # scalar, at the fit
-    log_likelihood_equal: Tensor  # scalar, at equal weights
+    All tensors are float64. Log-weights are relative to the reference group, or to their mean if
+    there is no reference.
+
+    >>> from pyro_hypergeo import fit_weights
+    >>> fit = fit_weights([10, 20], [6, 4], reference=0)
+    >>> fit.log_weights, fit.law
+    (tensor([ 0.0000, -1.7202], dtype=torch.float64), 'fisher')
+
+    :ivar torch.Tensor log_weights: estimates, of shape ``(G,)``.
+    :ivar torch.Tensor covariance: their covariance matrix, of shape ``(G, G)``: the inverse of the
+        observed information, for the same reference.
+    :ivar torch.Tensor standard_errors: roots of its diagonal, of shape ``(G,)``.
+    :ivar torch.Tensor log_likelihood: log-likelihood at the estimates, in nats, a scalar.
+    :ivar torch.Tensor log_likelihood_equal: log-likelihood at equal weights, a scalar.
+    :ivar int iterations: number of Newton steps.
+    :ivar str law: name of the law.
+    """
+
+    log_weights: Tensor
+    covariance: Tensor
+    standard_errors: Tensor
+    log_likelihood: Tensor
+    log_likelihood_equal: Tensor
     iterations: int
     law: str = "fisher"
 
 
 class NoFiniteEstimateError(ValueError):
-    """The likelihood has no maximum at finite weights, or not a single one.
+    """The likelihood has no maximum at finite weights, or it has several.
 
-    :ivar groups: lists of indices of groups; the estimates of each list relative to the others
-        are not finite or not determined.
+    Within each list of :attr:`groups`, weights relative to each other have finite estimates.
+    Between two lists they have none.
+
+    >>> from pyro_hypergeo import NoFiniteEstimateError, fit_weights
+    >>> try:
+    ...     fit_weights([10, 20, 30], [0, 4, 7])
+    ... except NoFiniteEstimateError as error:
+    ...     print(error)
+    ...     print(error.groups)
+    The maximum-likelihood weights are not finite: group 0 was never drawn in any stratum.
+    [[0], [1, 2]]
+
+    :ivar list groups: lists of indices of groups; each group is in one list.
     """
 
     def __init__(self, message: str, groups: list[list[int]]) -> None:
@@ -54,17 +83,19 @@ def fit_weights(
     law: str | Law = "fisher",
 ) -> WeightsFit:
     r"""
-    Maximum-likelihood weights of groups from how many of each were drawn.
+    Maximum-likelihood weights of groups, from the sizes and the drawn counts.
 
-    Each row (stratum) is an urn of its own with the same weights; totals are taken as given, so
-    this is conditional maximum likelihood under
+    Each row is a stratum: an urn of its own. All strata have the same weights. The totals are taken
+    as given, so this is conditional maximum likelihood. In each stratum the counts have the
+    probability
 
     .. math::
 
         p(x) \propto \prod_i \binom{m_i}{x_i} e^{\theta_i x_i}, \qquad \sum_i x_i = n ,
 
-    or under another law. Under Fisher's and Wallenius' law the log-likelihood is concave. Newton's
-    method with its exact second derivative takes a handful of steps of cost O(strata G^2 + G^3).
+    or that of another law. Under Fisher's and Wallenius' law the log-likelihood is concave in
+    :math:`\theta`. Newton's method with the exact second derivative needs only a few steps. Cost of
+    a step: O(strata G^2 + G^3).
 
     Example::
 
@@ -72,19 +103,27 @@ def fit_weights(
         >>> fit = fit_weights([[10, 20], [30, 10]], [[6, 4], [20, 4]], reference=0)
         >>> fit.log_weights
         tensor([ 0.0000, -1.3654], dtype=torch.float64)
+        >>> fit.standard_errors
+        tensor([0.0000, 0.5546], dtype=torch.float64)
 
-    :param group_sizes: sizes, of shape ``(G,)`` or ``(strata, G)``; 0 where a stratum lacks a
-        group.
+    **References:**
+
+    [1] McCullagh, P. and Nelder, J. A. (1989) "Generalized Linear Models", section 7.3.
+
+    :param group_sizes: sizes, of shape ``(G,)`` or ``(strata, G)``; 0 if a stratum does not have
+        the group.
     :param counts: drawn counts, of the same shape.
     :param int reference: index of the group whose log-weight is 0; if not given, the log-weights
         have mean 0.
-    :param law: ``"fisher"`` (each element is taken or left), ``"wallenius"`` (one is taken after
-        the other), or a :class:`~pyro_hypergeo.ops.Law`.
+    :param law: ``"fisher"`` (each element is taken or left), ``"wallenius"`` (elements are taken
+        one after the other), or a :class:`~pyro_hypergeo.ops.Law`.
     :type law: str or Law
     :return: a :class:`WeightsFit`.
-    :raises ValueError: if ``law`` is another, or a count is negative, not an integer, or larger
-        than its group.
-    :raises NoFiniteEstimateError: if weights can grow without end; it says which groups'.
+    :raises ValueError: if ``law`` is unknown; if shapes differ; if there is no group
+        ``reference``; or if a count is negative, not an integer, or larger than its group.
+    :raises NoFiniteEstimateError: if the weight of a group has no finite estimate; it names the
+        groups.
+    :raises RuntimeError: if Newton's method does not converge in 100 steps.
     """
     law = law_of(law)
     sizes, drawn = _as_strata("group_sizes", group_sizes), _as_strata("counts", counts)
@@ -106,10 +145,10 @@ def fit_weights(
             f"Expected `reference` between {-groups} and {groups - 1}, but got {reference}."
         )
     _check_finite(sizes, drawn)
-    theta, known, iterations = _newton(law, sizes, drawn)
+    theta, likelihood, iterations = _newton(law, sizes, drawn)
     equal = law.log_prob(law.solve(torch.zeros_like(sizes), sizes, drawn.sum(-1)), drawn).sum()
-    contrast, covariance, errors = _relative(theta, known.information, reference)
-    return WeightsFit(contrast, covariance, errors, known.value, equal, iterations, law.name)
+    relative, covariance, errors = _relative(theta, likelihood.information, reference)
+    return WeightsFit(relative, covariance, errors, likelihood.value, equal, iterations, law.name)
 
 
 def _as_strata(name: str, values: Tensor | Sequence[Any]) -> Tensor:
@@ -126,21 +165,23 @@ def _as_strata(name: str, values: Tensor | Sequence[Any]) -> Tensor:
 
 
 def _newton(law: Law, sizes: Tensor, drawn: Tensor) -> tuple[Tensor, LogLikelihood, int]:
-    # Pooled log-odds are the answer if the strata are alike and large, and never far.
+    # Start at the log-odds of the pooled strata. They are never far from the answer, and close to
+    # it if the strata are large and similar.
     left = (sizes - drawn).sum(0)
     theta = torch.log((drawn.sum(0) + 0.5) / (left + 0.5))
     for iteration in range(1, _MAX_STEPS + 1):
         _, gradient, information = law.log_likelihood(theta, sizes, drawn)
         step = _solve(information, gradient)
         decrement = gradient @ step
-        theta = theta + step * (_LONGEST / step.abs().max()).clamp(max=1)
+        theta = theta + step * (_LONGEST_STEP / step.abs().max()).clamp(max=1)
         if decrement <= _CONVERGED * information.diagonal().sum().clamp(min=1):
             return theta, law.log_likelihood(theta, sizes, drawn), iteration
     raise RuntimeError(f"Newton's method has not converged in {_MAX_STEPS} steps.")
 
 
 def _solve(information: Tensor, gradient: Tensor) -> Tensor:
-    # Adding a constant to all log-weights changes nothing: that direction is given curvature.
+    # A constant added to all log-weights changes nothing, so the information is singular in that
+    # direction. We add some curvature there; the solution does not change.
     gauge = torch.ones_like(information) * information.diagonal().mean() / len(gradient)
     return torch.linalg.solve(information + gauge, gradient)
 
@@ -148,9 +189,9 @@ def _solve(information: Tensor, gradient: Tensor) -> Tensor:
 def _relative(
     theta: Tensor, information: Tensor, reference: int | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-weights in the gauge that is asked for, their covariance and standard errors."""
+    """Log-weights relative to the reference or the mean, their covariance and standard errors."""
     groups = len(theta)
-    # Rows are the contrasts with the reference or the mean.
+    # Each row makes one log-weight relative to the reference or to the mean.
     contrast = torch.eye(groups, dtype=theta.dtype)
     if reference is None:
         contrast = contrast - 1 / groups
@@ -158,7 +199,7 @@ def _relative(
         contrast[:, reference] -= 1
     curvature = torch.ones_like(information) * information.diagonal().mean() / groups
     covariance = contrast @ torch.linalg.inv(information + curvature) @ contrast.mT
-    # What a gauge fixes has no error at all, not one of rounding.
+    # The reference is exact: its error is 0, not a rounding error.
     variance = covariance.diagonal().clamp(min=0)
     if reference is not None:
         variance = variance.clone()
@@ -167,8 +208,9 @@ def _relative(
 
 
 def _check_finite(sizes: Tensor, drawn: Tensor) -> None:
-    # Taking an element of i while leaving one of j says that i weighs more; a maximum exists, and
-    # is unique, if and only if these relations connect every group with every other both ways.
+    # Suppose that in one stratum an element of group i is taken and one of group j is left. Then j
+    # cannot weigh infinitely more than i: draw an arrow from i to j. There is exactly one maximum,
+    # and it is finite, if and only if arrows lead from every group to every other group.
     taken, left = (drawn > 0).double(), (drawn < sizes).double()
     relation = ((taken.mT @ left) > 0).numpy()
     np.fill_diagonal(relation, False)

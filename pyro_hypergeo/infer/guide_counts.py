@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The posterior of latent counts inside of a guide's run of the model."""
+"""Draws latent counts from their posterior while a guide runs the model."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ..distributions import FisherHypergeometricStraightThrough
 from ..distributions.urn_law import UrnLaw
 
 
-def counts_of(fn: Any) -> Any:
-    """The law of counts inside of a site's distribution, None if there is none."""
+def urn_of(fn: Any) -> Any:
+    """The :class:`UrnLaw` inside a site's distribution; None if it has none."""
     while not isinstance(fn, UrnLaw):
         fn = getattr(fn, "base_dist", None)
         if fn is None:
@@ -29,7 +29,7 @@ def counts_of(fn: Any) -> Any:
 
 
 def repeat_to_full_size(value: Tensor, site: Any, event_dim: int) -> Tensor:
-    """A value of a site, repeated along plates of which it has a subsample only."""
+    """A value of a site, repeated along its subsampled plates until it has the full size."""
     for frame in site["cond_indep_stack"]:
         full_size = frame.full_size or frame.size
         if frame.vectorized and full_size != frame.size:
@@ -38,9 +38,16 @@ def repeat_to_full_size(value: Tensor, site: Any, event_dim: int) -> Tensor:
 
 
 class CountsMessenger(Messenger):
-    """Draws a model's latent counts from their posterior, where the model has their urns.
+    """Replaces the model's distribution of latent counts by their posterior, and draws from it.
 
-    Other sites take the values that the guide has drawn already, and plates the guide's subsample.
+    Other latent sites get the values that the guide has already drawn. Plates get the subsample of
+    the guide.
+
+    :param values: drawn values of the other sites, by site.
+    :param plates: the guide's plates, by name.
+    :param log_weights: functions that return the posterior's log-weights, by site of counts.
+    :param estimator: as for :class:`~pyro_hypergeo.FisherHypergeometricStraightThrough`.
+    :param temperature: as for :class:`~pyro_hypergeo.FisherHypergeometricStraightThrough`.
     """
 
     def __init__(
@@ -57,12 +64,12 @@ class CountsMessenger(Messenger):
         self.log_weights = log_weights
         self.options: dict[str, Any] = {"estimator": estimator, "temperature": temperature}
         self.drawn: dict[str, Tensor] = {}
-        self._reads = False
+        self._shows_parameters = False
 
     def hides(self, msg: Any) -> bool:
-        """Whether the guide's trace is not to see this site."""
+        """Whether the guide's trace must not see this site."""
         if msg["type"] == "param":
-            return not self._reads
+            return not self._shows_parameters
         return msg["type"] != "sample" or msg["name"] not in self.log_weights
 
     def _pyro_sample(self, msg: Any) -> None:
@@ -81,17 +88,17 @@ class CountsMessenger(Messenger):
             self.drawn[msg["name"]] = msg["value"]
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """While it lasts, the guide's trace sees parameters."""
-        self._reads = True
+    def _showing_parameters(self) -> Iterator[None]:
+        """Let the guide's trace see parameters in this block."""
+        self._shows_parameters = True
         try:
             yield
         finally:
-            self._reads = False
+            self._shows_parameters = False
 
     def _posterior(self, name: str, prior: Any) -> Any:
-        urn = counts_of(prior)
-        with self._reading():
+        urn = urn_of(prior)
+        with self._showing_parameters():
             log_weights = self.log_weights[name]()
         shape = urn.batch_shape + urn.event_shape
         try:

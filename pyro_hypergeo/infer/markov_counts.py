@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Latent counts as a Markov chain of sample sites."""
+"""Latent counts as a Markov chain of sample sites, so that Pyro can sum them out."""
 
 from __future__ import annotations
 
@@ -28,32 +28,38 @@ def markov_counts(
     obs: Tensor | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     r"""
-    Counts of a biased draw as a Markov chain over the groups, for a model's ``for`` statement.
+    Counts as a Markov chain over the groups, for a ``for`` loop in a model.
 
-    Latent counts of a large urn cannot be enumerated as vectors. As a chain they can: its state
-    is :math:`r_i`, how many elements remain for the groups after group :math:`i`, and
+    The probability of the counts must be a product over the groups, given that they sum to
+    :math:`n`. Fisher's distribution is of this form, and so are others whose law is a
+    :class:`~pyro_hypergeo.ops.ExponentialFamily`. Wallenius' is not.
+
+    Count vectors of a large urn are too many to enumerate. A chain that goes from group to group
+    has few states. Its state :math:`r_i` is the number of elements that remain for the groups after
+    group :math:`i`. Under Fisher's distribution
 
     .. math::
 
         p(r_i \mid r_{i-1}) \propto \binom{m_i}{x_i} w_i^{x_i} \, [z^{r_i}]
-        \prod_{j > i} (1 + w_j z)^{m_j}, \qquad x_i = r_{i-1} - r_i, \quad r_{-1} = n .
+        \prod_{j > i} (1 + w_j z)^{m_j}, \qquad x_i = r_{i-1} - r_i, \quad r_{-1} = n,
 
-    Each state but the last, which is 0, is a sample site ``f"{name}_{i}"``: a
-    :class:`~pyro.distributions.Categorical` over :math:`0, \dots, \max n` (and at most
-    :math:`\max n / 4` values of probability 0). The loop runs in :func:`pyro.markov`, so sites
-    inside of it may use the count :math:`x_i` of the current group, and enumeration costs
-    :math:`O(G n^2)` time and memory however large the support. Without enumeration the counts are
-    exact draws, at a cost of :math:`O(G n)` each.
+    where :math:`[z^r]` takes the coefficient of :math:`z^r`. Each state is a sample site
+    ``f"{name}_{i}"``, except the last state, which is 0. The site is a
+    :class:`~pyro.distributions.Categorical` over :math:`0, \dots, \max n`, and up to
+    :math:`\max n / 4` further values of probability 0. The loop runs in :func:`pyro.markov`. Sites
+    in the loop may use the count :math:`x_i` of the current group. Enumeration costs
+    :math:`O(G n^2)` time and memory, for any size of the support. Without enumeration the counts
+    are exact draws, at a cost of :math:`O(G n)` each.
 
-    The chain's exact results are those of Pyro's engines: with ``infer={"enumerate": "parallel"}``
-    or :func:`~pyro.infer.config_enumerate`, ``TraceEnum_ELBO`` sums the counts out and
-    :func:`~pyro.infer.infer_discrete` draws from their posterior or finds its mode.
+    Set ``infer={"enumerate": "parallel"}``, or use :func:`~pyro.infer.config_enumerate`. Then
+    ``TraceEnum_ELBO`` sums the counts out exactly. :func:`~pyro.infer.infer_discrete` draws from
+    their exact posterior, or finds the most probable counts.
 
-    Under plates ``urn`` may have a batch of different urns. In enumerated cells of probability
-    0 the counts are clamped to 0, ..., m_i, so that they are legal parameters everywhere. As in
-    any :func:`pyro.markov`, a count is for its own turn of the loop: enumerated ones of different
-    groups have no common shape. To keep them all, append them to a list, and stack what
-    :func:`~pyro.infer.infer_discrete` or a draw returns.
+    Under plates, ``urn`` may have a batch of different urns. Some enumerated combinations are
+    impossible. There the count is clamped to 0, ..., m_i, so that it is a legal parameter of other
+    distributions. As in every :func:`pyro.markov`, use a count only in its own turn of the loop:
+    enumerated counts of different groups have different shapes. To get all counts, append them to a
+    list. Stack the list after a draw or after :func:`~pyro.infer.infer_discrete`.
 
     **References:**
 
@@ -75,16 +81,18 @@ def markov_counts(
         3.5913
 
     :param str name: prefix of the names of the sites.
-    :param urn: the distribution of the counts: a :class:`~pyro_hypergeo.FisherHypergeometric`, or
-        another whose law is a :class:`~pyro_hypergeo.ops.ExponentialFamily`.
+    :param UrnLaw urn: the distribution of the counts: a
+        :class:`~pyro_hypergeo.FisherHypergeometric`, or another distribution whose law is a
+        :class:`~pyro_hypergeo.ops.ExponentialFamily`.
     :param dict infer: passed on to each site.
-    :param torch.Tensor obs: counts to condition on, of shape ``batch_shape + (G,)``; the sites'
-        log-probabilities then sum to ``urn.log_prob(obs)``.
-    :return: a generator of pairs of the group's index and its count, in the dtype of the weights.
-    :raises ValueError: if ``urn`` is not such a distribution, or ``obs`` is of another shape or,
-        with validation, not in its support.
+    :param torch.Tensor obs: counts to condition on, of shape ``batch_shape + (G,)``. The
+        log-probabilities of the sites then sum to ``urn.log_prob(obs)``.
+    :return: an iterator over pairs: the index of a group, and its count in the dtype of the
+        weights.
+    :raises ValueError: if ``urn`` is not such a distribution; or if ``obs`` has another shape or,
+        with validation, is not in the support.
     """
-    # Not a generator itself: its errors would wait for the loop.
+    # This is not a generator itself: a generator would raise the errors only in the loop.
     if not (isinstance(urn, UrnLaw) and isinstance(urn.law, ExponentialFamily)):
         raise ValueError(
             "Expected `urn` to be a FisherHypergeometric, or another distribution whose "
@@ -104,29 +112,29 @@ def _chain(name: str, urn: UrnLaw, infer: Any, obs: Tensor | None) -> Iterator[t
         if i == groups - 1:
             remaining = torch.zeros_like(before)
         else:
-            left = None if obs is None else transitions.left_by(obs, i)
-            law = Categorical(
+            observed = None if obs is None else transitions.remaining_after(obs, i)
+            state = Categorical(
                 logits=transitions.logits(i, before), validate_args=urn._validate_args
             )
-            remaining = pyro.sample(f"{name}_{i}", law, obs=left, infer=infer).long()
+            remaining = pyro.sample(f"{name}_{i}", state, obs=observed, infer=infer).long()
         yield i, transitions.count(i, before - remaining)
 
 
 class _Transitions:
-    """Logits of what remains after a group, given what remains before it."""
+    """The chain's tables: how many elements remain after a group, given how many before it."""
 
     def __init__(self, urn: UrnLaw) -> None:
         self.largest_total = urn.bounds.total
         states = urn.event_shape[0] - 1
-        # opt_einsum, by which Pyro orders sums, is as ready to multiply two matrices of a chain,
-        # O(n^3), as a vector and a matrix, unless each state has fewer values than the one before.
-        # So states have some of probability 0 more, where those are few.
-        spare = states if 4 * states <= self.largest_total else 0
-        self.widths = [self.largest_total + 1 + max(0, spare - i) for i in range(states)]
+        # Pyro lets opt_einsum choose the order of the sums. It may choose matrix times matrix,
+        # O(n^3). It chooses vector times matrix, O(n^2), if each state has fewer values than the
+        # state before. So we add a few values of probability 0 to the early states.
+        extra = states if 4 * states <= self.largest_total else 0
+        self.widths = [self.largest_total + 1 + max(0, extra - i) for i in range(states)]
         law = cast(ExponentialFamily, urn.law)
         log_terms = law.log_terms(urn.state, min(urn.bounds.size, self.largest_total))
-        suffixes = log_suffixes(log_terms, self.largest_total + spare)
-        # One more entry for the counts that no group can have.
+        suffixes = log_suffixes(log_terms, self.largest_total + extra)
+        # The last entry is for counts that are impossible.
         terms = torch.nn.functional.pad(log_terms.detach(), (0, 1), value=-torch.inf)
         self.log_terms = terms.unbind(-2)
         self.log_suffixes = suffixes.unbind(-2)
@@ -137,7 +145,10 @@ class _Transitions:
         self.dtype = urn.parameter.dtype
 
     def logits(self, group: int, before: Tensor) -> Tensor:
-        """Of shape before.shape + (values,), where enumeration may have put dims on the left."""
+        """Logits of what remains after a group, of shape ``before.shape + (values,)``.
+
+        Enumeration may have added dimensions on the left of ``before``.
+        """
         width = self.widths[group]
         terms, after = self.log_terms[group], self.log_suffixes[group + 1][..., :width]
         theta = self.log_weights[group]
@@ -147,20 +158,20 @@ class _Transitions:
         index = torch.where((drawn < 0) | (drawn > none), none, drawn)
         shape = torch.broadcast_shapes(terms.shape[:-1], before.shape)
         log_terms = terms.expand(*shape, -1).gather(-1, index.expand(*shape, -1))
-        # The weights' part of the gradient is linear in the count, up to what all of a row share.
-        # So nothing is scattered in the backward pass.
+        # The gradient of the terms in the log-weight is the count, up to a constant in each row. We
+        # add it as a product, so the backward pass does not scatter into the table of terms.
         slope = (theta - theta.detach()).unsqueeze(-1) * drawn
         logits = log_terms + slope + after
-        # A row that no chain comes to has probability 0 already; any law will do, but for NaN.
+        # No chain reaches an impossible row: its probability is 0 already. So any finite logits do.
         possible = Vindex(self.possible[group])[..., before].unsqueeze(-1)
         return torch.where(possible, logits, 0.0).to(self.dtype)
 
     def count(self, group: int, drawn: Tensor) -> Tensor:
-        """Counts in the dtype of the weights, legal also in cells of probability 0."""
+        """Counts in the dtype of the weights, clamped to 0, ..., m_i."""
         return torch.minimum(drawn.clamp(min=0), self.sizes[group]).to(self.dtype)
 
-    def left_by(self, counts: Tensor, group: int) -> Tensor:
-        """What remains after a group if these are the counts."""
+    def remaining_after(self, counts: Tensor, group: int) -> Tensor:
+        """How many elements remain after a group if these are the counts."""
         drawn = counts[..., : group + 1].sum(-1).long()
         return (self.total - drawn).clamp(0, self.largest_total)
 

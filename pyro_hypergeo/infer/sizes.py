@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Sizes of groups from mean counts."""
+"""Finds the sizes of groups from their mean counts."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from ..distributions.laws import law_of
 from ..ops.errors import check
 from ..ops.law import Law
 
+#: A function from sizes of shape ``(..., G)`` to mean counts of the same shape, or back.
 Means = Callable[[Tensor], Tensor]
 
-# Corrections settle in two or three; searches end because each step comes closer.
+# Two or three corrections are usually enough.
 _CORRECTIONS = 6
 
 
@@ -30,17 +31,18 @@ def sizes_from_mean(
     law: str | Law = "fisher",
 ) -> Tensor:
     r"""
-    The sizes of the groups, from how many of each are drawn on average and what they weigh.
+    Find the sizes of the groups, from the mean counts and the weights.
 
-    Of all integer sizes :math:`m` with :math:`\sum_i m_i = N` near the solution of
+    The search starts near the solution of
 
     .. math::
 
-        \frac{\mu_i}{m_i - \mu_i} = r w_i ,
+        \frac{\mu_i}{m_i - \mu_i} = r w_i , \qquad \sum_i m_i = N .
 
-    an approximation that is corrected by the exact means, the one whose exact mean counts are
-    nearest to the given ones. No exchange of one element between two groups brings them nearer.
-    Cost: O(G^3), a handful of times.
+    This is an approximation; a few corrections use the exact means. Then elements are moved from
+    one group to another, as long as the exact mean counts come closer to the given ones. So the
+    result cannot be improved by the move of one element. It is not always the best of all sizes.
+    Cost: O(G^3) for each move. Few moves are needed.
 
     Example::
 
@@ -55,8 +57,9 @@ def sizes_from_mean(
     :param law: ``"fisher"``, ``"wallenius"``, or a :class:`~pyro_hypergeo.ops.Law`.
     :type law: str or Law
     :return: the sizes, integers of shape ``(G,)``.
-    :raises ValueError: if the means are negative or sum to ``number_of_elements`` or more, or a
-        weight is not positive.
+    :raises ValueError: if the shapes differ, a mean is negative, a weight is not positive, or
+        ``law`` is unknown. Also if the means sum to 0, or to ``number_of_elements`` or more, or if
+        groups at least as large as their means need more elements.
     """
     law = law_of(law)
     means, theta = _checked(mean, weights, number_of_elements)
@@ -93,31 +96,32 @@ def _checked(mean: Any, weights: Any, elements: int) -> tuple[Tensor, Tensor]:
 
 
 def _approximate(means: Tensor, weights: Tensor, elements: int) -> Tensor:
-    # sum_i m_i = N fixes the common factor r.
+    # The factor r follows from sum_i m_i = N.
     left = means / weights
     return means + left * (elements - means.sum()) / left.sum()
 
 
 def _corrected(means: Tensor, approximate: Means, elements: int, exact: Means) -> Tensor:
     start = approximate(means)
-    sizes = best = _whole(start, means, elements)
+    sizes = best = _rounded(start, means, elements)
     for _ in range(_CORRECTIONS):
-        # What these sizes' exact means would make the approximation answer is its error.
+        # The approximation would answer the exact means of these sizes with other sizes. The
+        # difference is its error.
         error = approximate(exact(sizes)) - sizes
-        sizes = _whole(start - error, means, elements)
+        sizes = _rounded(start - error, means, elements)
         if _distance(means, sizes, exact) < _distance(means, best, exact):
             best = sizes
     return best
 
 
-def _whole(sizes: Tensor, means: Tensor, elements: int) -> Tensor:
-    # Rounded so that the sum stays, and no group is smaller than its mean.
+def _rounded(sizes: Tensor, means: Tensor, elements: int) -> Tensor:
+    # Round to integers. The sum stays N, and no group becomes smaller than its mean.
     least = means.ceil()
     room = (sizes - least).clamp(min=0)
-    spare = elements - least.sum()
-    room = room * spare / room.sum().clamp(min=1e-300)
+    available = elements - least.sum()
+    room = room * available / room.sum().clamp(min=1e-300)
     low = room.floor()
-    missing = int(spare - low.sum())
+    missing = int(available - low.sum())
     order = (room - low).argsort(descending=True)
     low[order[:missing]] += 1
     return least + low
@@ -128,14 +132,14 @@ def _distance(means: Tensor, sizes: Tensor, exact: Means) -> Tensor:
 
 
 def _nearest(means: Tensor, sizes: Tensor, exact: Means) -> Tensor:
-    # From each group to each other one, one element.
+    # Each move takes one element from one group to another group.
     unit = torch.eye(len(sizes), dtype=sizes.dtype)
     moves = (unit.unsqueeze(0) - unit.unsqueeze(1)).flatten(0, 1)
     reached = _distance(means, sizes, exact)
     while True:
-        near = sizes + moves
-        near = near[(near >= means).all(-1)]
-        distance = _distance(means, near, exact)
-        if not len(near) or not distance.min() < reached * (1 - 1e-9):
+        neighbours = sizes + moves
+        neighbours = neighbours[(neighbours >= means).all(-1)]
+        distance = _distance(means, neighbours, exact)
+        if not len(neighbours) or not distance.min() < reached * (1 - 1e-9):
             return sizes
-        sizes, reached = near[distance.argmin()], distance.min()
+        sizes, reached = neighbours[distance.argmin()], distance.min()

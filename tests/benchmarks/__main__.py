@@ -1,9 +1,9 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Ratios of times measured side by side in one run, on one thread: `make bench`.
+"""Runs the benchmarks on one thread: `make bench`. Ratios are measured side by side in one run.
 
-`python -m tests.benchmarks chain density` runs two of the tables only.
+`python -m tests.benchmarks chain density` runs only two of the tables.
 """
 
 import sys

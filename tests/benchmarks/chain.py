@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Benchmark: latent counts summed out by `markov_counts` and by `ops.log_evidence`."""
+
 from collections.abc import Callable
 
 import pyro

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Benchmark: `log_prob` and its gradient, for few and for many elements."""
+
 from collections.abc import Callable
 
 import torch

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Benchmark: bias, noise, time and memory of gradients through counts."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -37,7 +39,7 @@ def _gumbel(*args: Tensor) -> Tensor:
 
 
 def _pair_error(urn: Urn, f: Function) -> Error:
-    """Of `expectation`, by sampling: the bias shown is the sampling error of an unbiased one."""
+    """The error of `expectation`, by sampling. It has no bias: what is shown is sampling error."""
     theta = torch.tensor(urn.weights).log().expand(_PAIRS, -1).clone().requires_grad_()
     law = FisherHypergeometric(urn.total_count, urn.group_sizes, log_weights=theta)
     (gradients,) = torch.autograd.grad(expectation(f, law).sum(), theta)

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Benchmark: exact draws."""
+
 import numpy as np
 import torch
 
@@ -11,7 +13,7 @@ _DRAWS = 10_000
 
 
 def run() -> None:
-    """Cost of exact draws, unequal weights, over numpy's sampler for equal weights."""
+    """Time of exact draws with unequal weights, over numpy's sampler for equal weights."""
     print(f"{_DRAWS} draws from one urn of unequal weights, over numpy's central sampler")
     generator = np.random.default_rng(0)
     for groups, size, total in ((10, 256, 256), (3, 2000, 1800), (50, 100, 500)):

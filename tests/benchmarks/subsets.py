@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Benchmark: inclusion probabilities of random subsets."""
+
 import torch
 
 from pyro_hypergeo import FisherHypergeometric

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Benchmark: Wallenius' law against Fisher's law and against scipy."""
+
 from collections.abc import Callable
 from typing import Any
 
@@ -78,7 +80,7 @@ def _sample(law: Any, groups: int, size: int) -> Callable[[], None]:
 
 
 def _relaxed_top(urn: Urn, f: Function, temperature: float) -> Error:
-    """Straight-through by n soft choices in turn from the logarithms of the clocks."""
+    """Straight-through draws by n soft choices, one after another, from the logs of the clocks."""
     exact = truth(urn, f, WalleniusHypergeometric)
     theta = torch.tensor(urn.weights).log().expand(_DRAWS, -1).clone().requires_grad_()
     sizes = torch.tensor(urn.group_sizes)
@@ -117,7 +119,7 @@ def _gradients() -> None:
 
 
 def run() -> None:
-    """Wallenius' law: cost over Fisher's and scipy's, and the gradients of its draws."""
+    """Wallenius' law: its cost over that of Fisher's law and of scipy, and its gradients."""
     both = (WalleniusHypergeometric, FisherHypergeometric)
     print("Wallenius' law over Fisher's")
     rows: list[tuple[str, list[Callable[[], None]]]] = [

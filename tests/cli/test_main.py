@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The command from its arguments to its outputs."""
+
 import json
 import os
 import subprocess
@@ -90,7 +92,7 @@ def test_estimate_that_is_not_finite(tmp_path: Path, capsys: pytest.CaptureFixtu
     for name in ("B", "D"):
         assert out["mle"]["log_weights"][name] is None
         assert out["mle"]["se"][name] is None
-    # B is never drawn whatever the others weigh, so A and C are as if it were not there.
+    # B is never drawn, so the estimates of A and C are the same without B.
     without = tmp_path / "without.csv"
     without.write_text("\n".join(x for x in NEVER.splitlines() if x[0] not in "BD"))
     expected = numbers(tmp_path, str(without))["mle"]
@@ -99,7 +101,7 @@ def test_estimate_that_is_not_finite(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert out["mle"][kind]["C"] == 0
     posterior = out["posterior"]["log_weights"]
     assert posterior["B"]["q95"] < 0
-    # Nothing but the prior is known of D.
+    # D has no elements, so its posterior is its prior.
     assert posterior["D"]["q05"] < 0 < posterior["D"]["q95"]
     text = capsys.readouterr().out
     assert "since B was never drawn; D has no elements" in text

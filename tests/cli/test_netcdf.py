@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The option `--netcdf`: what the file holds, and that ArviZ reads it."""
+
 import sys
 from pathlib import Path
 

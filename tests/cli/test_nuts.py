@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The engine `nuts`, its diagnostics and its warnings."""
+
 import json
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ def sampled() -> SampledPosterior:
 
 
 def independent(chains: int = 2, samples: int = 500, divergences: int = 0) -> SampledPosterior:
-    """Draws that have converged, as they come from the law itself."""
+    """Draws that have converged: they come from the posterior itself."""
     draws = zero_sum_vector(torch.randn(chains, samples, 3))
     diverging = torch.zeros(chains, samples, dtype=torch.bool)
     diverging[0, :divergences] = True
@@ -129,7 +131,7 @@ def test_warnings() -> None:
 
 
 def test_only_a_difference_has_not_converged() -> None:
-    # Two entries move alike but for a small part, which is another in each chain.
+    # Two entries are nearly equal. Their small difference is another in each chain.
     common = torch.randn(2, 500)
     gap = 0.01 * torch.randn(2, 500) + torch.tensor([[0.0], [0.02]])
     draws = torch.stack([common + gap, common - gap, torch.randn(2, 500)], -1)
@@ -147,7 +149,7 @@ def test_r_hat_sees_place_width_and_heavy_tails() -> None:
     for wrong in (moved, wide):
         r_hat = rank_r_hat(wrong)
         assert r_hat[1] > 1.05 and r_hat[[0, 2]].max() < 1.01
-    # Ranks do not care for a monotone map, however heavy the tails.
+    # A monotone map does not change ranks, even if it makes the tails heavy.
     torch.testing.assert_close(rank_r_hat(moved.pow(9))[1], rank_r_hat(moved)[1], atol=0.1, rtol=0)
     drift = draws + torch.linspace(-1, 1, 1000).unsqueeze(-1)
     assert rank_r_hat(drift).min() > 1.05

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The engine `svi` against the exact posterior."""
+
 from pathlib import Path
 
 import pytest
@@ -63,7 +65,7 @@ def test_a_group_never_drawn_moves_away_from_where_the_guide_starts(tmp_path: Pa
     median, sd = posterior.relative_to(2)
     exact_mean, exact_sd, _ = truth(table, 2)
     assert posterior.settled
-    # That posterior is skewed: its mean is well below its mode, and the guide follows, as far as
+    # This posterior is skewed: its mean is well below its mode. The guide follows, as far as
     # a normal law can.
     assert ((mode[1] - mode[2]) - exact_mean[1]) / exact_sd[1] > 0.2
     assert ((median - exact_mean) / exact_sd)[:2].abs().max() < 0.2

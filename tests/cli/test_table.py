@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The table that the command reads, and the error for each mistake in it."""
+
 import re
 from pathlib import Path
 

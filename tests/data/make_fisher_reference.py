@@ -1,11 +1,11 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Write fisher_reference.json afresh: `python -m tests.data.make_fisher_reference`, some minutes.
+"""Writes fisher_reference.json again: `python -m tests.data.make_fisher_reference`, some minutes.
 
-Records with weights, `w`, were computed by other means: they are checked and kept. The others are
-made here; their weights are exp(log_w), with log_w exactly the float64 of the file and null for a
-weight of zero. The floats are the rounded truth; `_str` gives 25 digits of it.
+Records with weights, `w`, were computed by other methods. They are checked and kept. The others are
+made here. Their weights are exp(log_w). The file has log_w as exact float64 numbers, and null for a
+weight of zero. The floats are the rounded truth; `_str` has 25 digits of it.
 """
 
 import json
@@ -25,7 +25,7 @@ MAX_COVARIANCE_GROUPS = 20
 
 
 class Problem(NamedTuple):
-    """An urn and the names of the count vectors to be taken there."""
+    """An urn, and the names of the count vectors to evaluate."""
 
     name: str
     sizes: list[int]
@@ -82,7 +82,7 @@ def problems() -> Iterator[Problem]:
 
 
 def counts(problem: Problem, kind: str, mean: Sequence[float]) -> list[int]:
-    """A count vector near the mean, or a corner filled in the order of the weights."""
+    """A count vector near the mean; or a corner, filled in the order of the weights."""
     open_sizes = [
         0 if theta == -math.inf else m
         for m, theta in zip(problem.sizes, problem.log_weights, strict=True)
@@ -105,7 +105,7 @@ def counts(problem: Problem, kind: str, mean: Sequence[float]) -> list[int]:
 
 
 def truth(problem: Problem) -> dict[str, Any]:
-    """The log-partition function and the moments, by two methods where the size allows it."""
+    """The log-partition function and the moments; by two methods if the urn is small enough."""
     law = (problem.log_weights, problem.sizes, problem.total)
     log_p0, mean, variance = oracle.log_partition_contour(*law)
     if sum(problem.sizes) <= MAX_CONVOLUTION_SIZE:
@@ -121,7 +121,7 @@ def truth(problem: Problem) -> dict[str, Any]:
 
 
 def covariance(problem: Problem, mean: Sequence[Any]) -> list[list[Any]]:
-    """As oracle.covariance, and for larger urns."""
+    """The same as oracle.covariance, also for larger urns."""
     rows = []
     for i, mu in enumerate(mean):
         rest = [m - (i == j) for j, m in enumerate(problem.sizes)]
@@ -137,7 +137,7 @@ def assert_close(a: Any, b: Any) -> None:
 
 
 def as_float(value: Any) -> float:
-    """The nearest float64, and zero for what is rounding alone."""
+    """The nearest float64; zero if the value is only rounding error."""
     return float(value) if abs(value) > 1e-38 else 0.0
 
 

@@ -1,11 +1,11 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Write wallenius_reference.json afresh: `python -m tests.data.make_wallenius_reference`, a minute.
+"""Writes wallenius_reference.json again: `python -m tests.data.make_wallenius_reference`, a minute.
 
-Records with weights, `w`, were computed by other means: they are checked and kept. The others are
-made here; their weights are exp(log_w), with log_w exactly the float64 of the file. The floats are
-the rounded truth; `_str` gives 25 digits of it.
+Records with weights, `w`, were computed by other methods. They are checked and kept. The others are
+made here. Their weights are exp(log_w). The file has log_w as exact float64 numbers. The floats are
+the rounded truth; `_str` has 25 digits of it.
 """
 
 import json
@@ -31,7 +31,7 @@ def problems() -> Iterator[tuple[str, list[int], list[float], list[int]]]:
         return np.round(rng.uniform(0, math.log(ratio), groups), 6).tolist()
 
     def typical(sizes: list[int], theta: list[float], share: float) -> list[int]:
-        """Close to the most likely counts at the time by which this share has rung."""
+        """Counts near the most probable ones, if this share of all elements is drawn."""
         m, w = np.array(sizes, dtype=float), np.exp(np.array(theta))
         times = np.exp(np.linspace(-40, 40, 200_001))
         rung = np.array([(m * -np.expm1(-w * u)).sum() for u in times])
@@ -44,7 +44,7 @@ def problems() -> Iterator[tuple[str, list[int], list[float], list[int]]]:
     yield "tail", [1000, 1000], [0.0, 3.0], [1000, 0]
     yield "tail", [1000, 1000], [0.0, 3.0], [800, 100]
     yield "tail", [200, 200, 200], [0.0, 1.6, 0.0], [180, 0, 0]
-    # A long slope that ends in a wall.
+    # The integrand rises slowly for long, and then falls at once.
     yield "wall", [1000, 5], [6 * ln_10, 0.0], [1000, 1]
     yield "wall", [100_000, 5], [6 * ln_10, 0.0], [100_000, 1]
     yield "wall", [1000, 5], [6 * ln_10, 0.0], [999, 1]

@@ -23,7 +23,7 @@ from tests import oracle, wallenius_oracle
 
 
 class Law(NamedTuple):
-    """One urn's law, listed: the counts in lexicographic order, and their probabilities."""
+    """The law of one urn as a list: counts in lexicographic order, and their probabilities."""
 
     counts: Tensor  # (S, G)
     probs: Tensor  # (S,); 0 where a weight of 0 forbids the counts
@@ -67,14 +67,14 @@ def listed_wallenius_law(sizes: list[int], total: int, weights: list[float]) -> 
 
 
 class Family(NamedTuple):
-    """What the tests know of a law apart from the package."""
+    """What the tests need for each law: its class, and its truth without the package."""
 
     name: str
     listed: Callable[[list[int], int, list[float]], Law]
     unequal: Any  # the class of the same law that takes weights
 
 
-# A law that is added here runs through all tests that every law has to pass.
+# Add a law here, and it runs through all tests that every law must pass.
 FAMILIES: dict[Any, Family] = {
     FisherHypergeometric: Family("fisher", listed_law, FisherHypergeometric),
     MultivariateHypergeometric: Family("central", listed_law, FisherHypergeometric),
@@ -84,7 +84,7 @@ FAMILIES: dict[Any, Family] = {
 
 @dataclass
 class Example:
-    """A distribution's arguments, and what is known of it without it."""
+    """Arguments of a distribution, and its truth by brute force."""
 
     name: str
     cls: Any
@@ -154,7 +154,7 @@ class Example:
 
 T = torch.tensor
 
-# Of all classes: name, total count, sizes, batch shape. What a weight has to be follows.
+# For all classes: name, total count, sizes, batch shape. The weights follow from these.
 URNS: list[tuple[str, Any, Any, tuple[int, ...]]] = [
     ("lists", 4, [5, 3, 2], ()),
     ("two-groups", 6, [7, 5], ()),

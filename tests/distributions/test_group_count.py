@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The distribution of a single count: both tails, quantiles and moments."""
+
 from typing import Any
 
 import pytest

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""What Pyro's own suite asks of a distribution, and every number against brute force."""
+"""The checks of Pyro's own tests for a distribution, and all numbers against brute force."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_support_rejects(example: Example) -> None:
     one = torch.nn.functional.one_hot(torch.tensor(0), example.groups)
     wrong += [data + one, data - one, data - 100 * one, data + 100 * one]
     if example.groups > 1:
-        # The sum is right but a count is below zero, above its size, or half.
+        # The sum is right, but one count is below zero, above its size, or not an integer.
         swap = one - one.roll(1)
         wrong += [data + 100 * swap, data - 100 * swap, data + 0.5 * swap]
     for value in wrong:
@@ -262,7 +262,7 @@ def test_samples_follow_the_law(example: Example) -> None:
         observed = (drawn.unsqueeze(1) == law.counts).all(-1).sum(0)
         assert observed.sum() == 4000  # nothing outside of the list
         assert (observed[law.probs == 0] == 0).all()
-        # Counts that are rare go into one class.
+        # Rare count vectors are pooled.
         expected = 4000 * law.probs
         often = expected > 5
         observed = torch.cat([observed[often], observed[~often].sum(0, keepdim=True)])

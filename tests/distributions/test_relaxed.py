@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Soft counts: their support, their law as the temperature falls, and their gradients."""
+
 from __future__ import annotations
 
 import copy

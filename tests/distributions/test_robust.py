@@ -178,7 +178,7 @@ def bad(
     cls: type[FisherHypergeometric] = FisherHypergeometric,
     **weights: Any,
 ) -> Any:
-    """A case whose message has each of these parts."""
+    """A case. Its error message must have each of these parts."""
     params = {"total_count": total_count, "group_sizes": group_sizes}
     if cls is FisherHypergeometric and not weights:
         weights = {"weights": [1.0, 2.0, 3.0]}
@@ -251,7 +251,7 @@ def test_bad_arguments_are_named_and_shown(
         cls(**params)
     for part in parts:
         assert part in str(error.value), str(error.value)
-    # Nothing of what the caller did not write.
+    # The message must not mention arguments that the caller did not write.
     if cls is CENTRAL:
         assert "weight" not in str(error.value), str(error.value)
 

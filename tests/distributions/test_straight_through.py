@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Fisher's straight-through draws: exact values, and gradients that can be used."""
+
 from __future__ import annotations
 
 import copy
@@ -229,7 +231,7 @@ def test_weights_are_learned_through_samples_alone(weight: float) -> None:
         urn = FisherHypergeometricStraightThrough(total, sizes, log_weights=log_weights)
         x = urn.rsample((200,))
         y = data[torch.randint(len(data), (200,))]
-        # The energy distance of both samples: least where their laws are equal.
+        # The energy distance of both samples. It is smallest if their laws are equal.
         between, within = torch.cdist(x, y), torch.cdist(x[:100], x[100:])
         loss = between.mean() - 0.5 * within.mean()
         optimizer.zero_grad()

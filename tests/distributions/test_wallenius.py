@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the tests of Pyro's contract leave open: moments, copies, dtypes, errors, transforms."""
+"""Tests of Wallenius' class beside Pyro's contract: moments, copies, errors, transforms."""
 
 from __future__ import annotations
 

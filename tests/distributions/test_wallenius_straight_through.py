@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Wallenius' straight-through draws: exact values, gradients, and a guide."""
+
 from __future__ import annotations
 
 import copy

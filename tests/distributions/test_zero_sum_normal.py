@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The zero-sum normal law against the degenerate normal law that it is."""
+"""The zero-sum normal law against scipy's degenerate normal law."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The guide against posteriors by summation, under plates, amortized and copied."""
+
 from __future__ import annotations
 
 import copy
@@ -127,7 +129,7 @@ def best_elbo(start: Tensor) -> Tensor:
 
 
 def enumerating(model: Any) -> Any:
-    """The model with a site to enumerate, of no account."""
+    """The model with one more site, which is enumerated and influences nothing."""
 
     def wrapped(*args: Any) -> None:
         model(*args)
@@ -301,7 +303,7 @@ def test_subsampled_plate_has_the_optimum_of_the_full_batch() -> None:
     fit(lambda: latent_counts(SEEN, 3), guide, TraceMeanField_ELBO(), 700)
     learned = guide.log_weights.x.detach()
     assert learned.shape == (N, 3)
-    # Of all bags, not of a subsample.
+    # One for each bag, not only for the subsample.
     posterior = FisherHypergeometric(torch.tensor(TOTALS), SIZES, log_weights=learned)
     full = AutoHypergeometric(latent_counts)
     pyro.clear_param_store()
@@ -404,7 +406,7 @@ def test_several_sites_of_one_amortizer() -> None:
     posterior = guide.posterior(seen)
     for name in ("first", "second"):
         gap = posterior[name].log_weights - amortizer(seen)[name]
-        torch.testing.assert_close(gap, gap[..., :1].expand_as(gap))  # but for the gauge
+        torch.testing.assert_close(gap, gap[..., :1].expand_as(gap))  # up to a constant
     alone = AutoHypergeometric(model, amortizer=lambda seen: torch.zeros(2))
     with pytest.raises(
         ValueError, match=r"for the sites \['first', 'second'\], but got one tensor"

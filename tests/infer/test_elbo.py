@@ -20,7 +20,7 @@ from tests import oracle
 
 SIZES, TOTAL = [3, 1, 2], 3
 SUPPORT = torch.tensor(oracle.support(SIZES, TOTAL), dtype=torch.float64)
-# What an element of each group adds to the observation.
+# The observation is a sum: one element of each group adds this much.
 VALUES = torch.tensor([1.0, -0.5, 0.3], dtype=torch.float64)
 DATA = torch.tensor([0.7, 2.0], dtype=torch.float64)
 
@@ -71,7 +71,7 @@ def no_guide() -> None:
 
 
 def log_pmf(log_weights: Tensor) -> Tensor:
-    """Of all of the support, shape (S,) + batch, by a plain softmax."""
+    """Probabilities of the whole support, of shape (S,) + batch, by a plain softmax."""
     sizes = torch.tensor(SIZES, dtype=torch.float64)
     ways = (sizes + 1).lgamma() - (SUPPORT + 1).lgamma() - (sizes - SUPPORT + 1).lgamma()
     scores = ways.sum(-1) + log_weights @ SUPPORT.mT
@@ -140,7 +140,7 @@ def test_enumerated_in_the_guide(kind: str, plated: bool, way: str) -> None:
     if kind == "fisher":
         leaves["prior"] = prior_weights
     if way == "sequential" and plated:
-        # Pyro's sequential way asks for one value of all of a plate: let it be a loop.
+        # Sequential enumeration needs one value for a whole plate. So the plate is a loop.
         model, guide = looped_model(kind), looped_guide
     check(model, config_enumerate(guide, way), truth, leaves)
 

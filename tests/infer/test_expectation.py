@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The gradient of `expectation`: no bias, and less noise than the score function."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -16,7 +18,7 @@ FEW = Urn([3, 4, 2], 4, [1.0, 2.0, 0.5])
 
 
 class AllPairs:
-    """Its one sample is every pair of count vectors."""
+    """An urn whose only "sample" is the list of all pairs of count vectors."""
 
     def sample(self, sample_shape: Any = None) -> Tensor:
         counts = self.enumerate_support()[:, 0]  # type: ignore[attr-defined]

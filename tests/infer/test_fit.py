@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Maximum-likelihood weights under Fisher's law, and the errors if there are none."""
+
 import json
 from pathlib import Path
 
@@ -98,7 +100,7 @@ def test_one_stratum_may_be_a_vector():
         ([[3, 2, 0]], [[1, 1, 0]], "group 2 has no elements", [[0, 1], [2]]),
         # Strata that share no group.
         ([[5, 5, 0, 0], [0, 0, 5, 5]], [[2, 2, 0, 0], [0, 0, 3, 1]], "0, 1", [[0, 1], [2, 3]]),
-        # No group is wholly or never drawn over all, yet raising 2 and 0 against 1 never costs.
+        # Each group is drawn in part. But larger weights of 2 and 0 never lower the likelihood.
         ([[5, 5, 0], [5, 0, 5]], [[5, 2, 0], [0, 0, 3]], "directions", [[0], [1], [2]]),
         ([[5, 5], [4, 4]], [[5, 5], [0, 0]], "compares", [[0], [1]]),
     ],

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Maximum-likelihood weights under Wallenius' law, and the comparison of both laws."""
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -50,7 +52,7 @@ def test_log_likelihood_is_concave(theta: list[float], drawn: list[int]) -> None
     sizes, counts = torch.tensor([[8.0, 6.0, 7.0]]), torch.tensor([drawn]).double()
     known = WALLENIUS.log_likelihood(torch.tensor(theta), sizes, counts)
     assert torch.linalg.eigvalsh(known.information).min() > -1e-10
-    # Nothing changes with the gauge.
+    # The reference does not change the fit.
     assert known.gradient.sum().abs() < 1e-10
     assert known.information.sum(-1).abs().max() < 1e-9
 
@@ -65,7 +67,7 @@ def test_weights_that_made_the_counts_are_found() -> None:
     z = (fit.log_weights - theta)[1:] / fit.standard_errors[1:]
     assert z.abs().max() < 3
     assert fit.standard_errors[1:].max() < 0.15
-    # And the other law is told from it.
+    # And the comparison finds the other law.
     comparison = compare_laws(sizes, counts, reference=0)
     assert comparison.better == "wallenius"
     assert comparison.log_ratio > 5

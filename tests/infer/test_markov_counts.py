@@ -170,7 +170,7 @@ def test_central_law_weights_and_one_group() -> None:
 
 @pytest.mark.parametrize("total", [12, 40])
 def test_more_values_than_can_remain(total: int) -> None:
-    # With many values for the number of groups, states have some of probability 0 more.
+    # If there are few groups and many values, states get further values of probability 0.
     sizes, log_weights = [20, 15, 10], [0.4, -0.3, 0.0]
     seen = torch.tensor([0.55, 0.3, 0.15]) * total
     theta, other = (torch.tensor(log_weights).requires_grad_() for _ in range(2))
@@ -398,7 +398,7 @@ def test_predictive(parallel: bool) -> None:
 
 
 def test_counts_are_legal_parameters_in_every_enumerated_cell() -> None:
-    # Without validation, since some cells have counts under the observed ones.
+    # Without validation: in some enumerated cells the counts are below the observed ones.
     log_weights, sizes, total = URNS[0]
     theta, other = (torch.tensor(log_weights).requires_grad_() for _ in range(2))
     seen = torch.tensor([1.0, 0.0, 1.0, 0.0])

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Sizes of groups from their mean counts."""
+
 from typing import Any
 
 import pytest

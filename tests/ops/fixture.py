@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Reference records, urns for hypothesis, and brute force for the tests of `ops`."""
+
 from __future__ import annotations
 
 import json

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Binomial coefficients and probabilities against long arithmetic."""
+
 import math
 
 import hypothesis

@@ -146,7 +146,7 @@ def test_vmap(law):
     torch.testing.assert_close(over_counts, law(counts, *PLAIN.tensors))
 
 
-# While torch traces, the nodes of Wallenius' rule become constants; that is what it warns of.
+# While torch traces, the nodes of Wallenius' rule become constants, and it warns of this.
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_trace(law):
     log_weights, sizes, total = PLAIN.tensors

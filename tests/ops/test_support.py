@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The number of count vectors, and their list."""
+
 import itertools
 
 import hypothesis

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""For 05_clustering: bags of digits drawn from a finite stock, their labels hidden."""
+"""For 05_clustering: bags of digits from a finite stock. Their labels are hidden."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Bags:
 def draw_bags(
     pools: tuple[Tensor, Tensor], bags: int, weights: Tensor, noise: float, largest: int = 25
 ) -> Bags:
-    """Stocks of 4 to ``largest`` images of each digit, of which 60 % are drawn by Fisher's law."""
+    """Stocks of 4 to ``largest`` images of each digit. Fisher's law draws 60 % of each stock."""
     sizes = torch.randint(4, largest + 1, (bags, 2)).double()
     total = (0.6 * sizes.sum(-1)).round()
     counts = FisherHypergeometric(total, sizes, weights).sample()
@@ -47,13 +47,16 @@ def draw_bags(
 
 
 def log_density(images: Tensor, pool: Tensor, noise: float) -> Tensor:
-    """Log-density, up to a constant, of an image of the pool at random plus normal noise."""
+    """Log-density of a random image of the pool plus normal noise, up to a constant."""
     squares = torch.cdist(images.flatten(0, -2), pool).square().reshape(*images.shape[:-1], -1)
     return torch.logsumexp(-squares / (2 * noise**2), -1) - torch.tensor(len(pool)).log()
 
 
 def label_tables(log_ratios: Tensor, total: Tensor) -> Tensor:
-    """log L(k): mean of the likelihood ratios' products over all ways to name k of n images."""
+    """log L(k). L(k) is a mean over all ways to choose k of n images.
+
+    Each way contributes the product of the likelihood ratios of its k images.
+    """
     log_sums = log_elementary_symmetrics(log_ratios)  # a place without an image: -inf
     k = torch.arange(log_sums.shape[-1], dtype=log_sums.dtype)
     rest = (total.unsqueeze(-1) - k).clamp(min=0)
@@ -62,14 +65,14 @@ def label_tables(log_ratios: Tensor, total: Tensor) -> Tensor:
 
 
 def independent_labels(log_ratios: Tensor, present: Tensor, logit: Tensor) -> Tensor:
-    """Log-evidence of each bag if each label were drawn by itself, with this logit."""
+    """Log-evidence of each bag under independent labels with this logit."""
     ratios = torch.where(present, log_ratios, 0.0)
     terms = softplus(ratios + logit.unsqueeze(-1)) + logsigmoid(-logit).unsqueeze(-1)
     return torch.where(present, terms, 0.0).sum(-1)
 
 
 def maximize(log_likelihood: Callable[[Tensor], Tensor], steps: int = 50) -> tuple[float, float]:
-    """The maximum over one number by Newton's method, and its standard error."""
+    """The number that maximizes the log-likelihood, by Newton's method, and its standard error."""
     value = torch.zeros((), dtype=torch.float64)
     for _ in range(steps):
         value = value.requires_grad_()

@@ -20,12 +20,12 @@ from pyro_hypergeo import (
 
 
 class MixtureVAE(nn.Module):
-    """Images to latent points, whose prior is a mixture of normals with diagonal covariances.
+    """A variational autoencoder. Its prior is a mixture of normals with diagonal covariances.
 
-    ``prior`` is the prior of the labels of a batch: ``"uniform"``, ``"categorical"`` with learned
-    probabilities, or ``"hypergeometric"``: sizes of clusters by Fisher's law, with weights that are
-    learned unless ``learn`` is False and room for ``room`` images of 200 in each, then any
-    labelling with these sizes.
+    ``prior`` is the prior of the labels of a batch. ``"uniform"`` and ``"categorical"`` are
+    independent labels; the probabilities of ``"categorical"`` are learned. ``"hypergeometric"``
+    draws the sizes of the clusters from Fisher's law, and then any labelling with these sizes.
+    Each cluster has room for ``room`` of 200 images. The weights are learned if ``learn`` is True.
     """
 
     def __init__(self, prior: str, room: float = 200.0, learn: bool = True):
@@ -49,7 +49,7 @@ class MixtureVAE(nn.Module):
         return normal.log_prob(z.unsqueeze(-2)).sum(-1)
 
     def label_probs(self, log_components: Tensor) -> Tensor:
-        """The best q(label) of each image, in rounds under the hypergeometric prior."""
+        """The best q(label) of each image; under the hypergeometric prior, by several rounds."""
         logits = log_components + self.log_weights.detach()
         probs = logits.softmax(-1)
         if self.prior == "hypergeometric":
@@ -86,7 +86,7 @@ class MixtureVAE(nn.Module):
 
 
 def pretrained(images: Tensor, epochs: int, seed: int) -> tuple[dict[str, Tensor], Tensor]:
-    """An autoencoder with a mixture fitted to its latent points; its labels of the images."""
+    """An autoencoder with a mixture fitted to its latent points, and its labels of the images."""
     torch.manual_seed(seed)
     model = MixtureVAE("uniform")
     optimizer = torch.optim.Adam([*model.encoder.parameters(), *model.decoder.parameters()], 2e-3)
@@ -102,7 +102,7 @@ def pretrained(images: Tensor, epochs: int, seed: int) -> tuple[dict[str, Tensor
         labels = torch.tensor(mixture.fit_predict(z.double().numpy()))
         model.centers.copy_(torch.tensor(mixture.means_))
         model.log_scales.copy_(torch.tensor(mixture.covariances_).log() / 2)
-        # The encoder starts with small variances, so that it stays where it is.
+        # The encoder starts with small variances. So its latent points hardly move at first.
         model.encoder[-1].bias[8:] -= 2.0
     return model.state_dict(), labels
 
@@ -127,7 +127,7 @@ def train_mixture(
 
 
 def clustering_scores(labels: Tensor, truth: Tensor) -> dict[str, float]:
-    """Accuracy under the best matching of clusters to digits, NMI, ARI, and error of the sizes."""
+    """Accuracy if clusters are matched to digits in the best way, NMI, ARI, error of the sizes."""
     table = contingency_matrix(truth.numpy(), labels.numpy())
     table = np.pad(table, [(0, 10 - table.shape[0]), (0, 10 - table.shape[1])])
     rows, columns = linear_sum_assignment(-table)

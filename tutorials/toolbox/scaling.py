@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""For 07_scaling: data, times, and training in several processes."""
+"""For 07_scaling: data, timing, and training in several processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pyro_hypergeo import FisherHypergeometric, ZeroSumNormal
 
 
 def milliseconds(step: Callable[[], Any], repetitions: int = 5) -> float:
-    """The median time of a call."""
+    """The median time of a call, in milliseconds."""
     step()
     times = []
     for _ in range(repetitions):
@@ -43,7 +43,7 @@ def many_strata(strata: int, true_log_weights: Tensor, seed: int) -> tuple[Tenso
 
 
 def weigh(sizes: Tensor, counts: Tensor, subsample_size: int | None, all_strata: int) -> None:
-    """Strata under a plate; those that are given may be a share of all."""
+    """The model: strata under a plate. If they are a part of all strata, they are scaled up."""
     log_weights = pyro.sample("log_weights", ZeroSumNormal(sizes.new_tensor(3.0), sizes.shape[-1]))
     with pyro.poutine.scale(scale=all_strata / len(sizes)):
         with pyro.plate("strata", len(sizes), subsample_size=subsample_size) as index:
@@ -54,7 +54,7 @@ def weigh(sizes: Tensor, counts: Tensor, subsample_size: int | None, all_strata:
 
 
 def train_in_parallel(rank: int, processes: int, folder: str, steps: int, batch: int) -> None:
-    """One of several processes, each with its share of the strata in ``folder/table.pt``."""
+    """Train in one of several processes. Each has its part of the strata in ``table.pt``."""
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     torch.distributed.init_process_group(
@@ -63,7 +63,7 @@ def train_in_parallel(rank: int, processes: int, folder: str, steps: int, batch:
     sizes, counts = torch.load(Path(folder) / "table.pt")
     everything = len(sizes)
     sizes, counts = sizes[rank::processes], counts[rank::processes]
-    pyro.set_rng_seed(0)  # the same first parameters everywhere, then other subsamples
+    pyro.set_rng_seed(0)  # the same start in all processes; below, other subsamples
     with pyro.settings.context(module_local_params=True):
         guide = AutoNormal(weigh)
         options = (sizes, counts, batch // processes, everything)
@@ -86,10 +86,10 @@ def train_in_parallel(rank: int, processes: int, folder: str, steps: int, batch:
 
 
 def run_in_parallel(processes: int, folder: str, steps: int, batch: int) -> dict[str, Any]:
-    """Trains with that many processes and returns what the first of them found."""
-    # A child of a fork server ends without shutting its interpreter down. One that was spawned
-    # shuts it down while a thread of DistributedDataParallel's group, which outlives
-    # `destroy_process_group`, may still drop its last gradient: every sixth run aborted.
+    """Train with several processes, and return the result of the first one."""
+    # A thread of DistributedDataParallel lives longer than `destroy_process_group`. A spawned
+    # process shuts its interpreter down while this thread may still free a gradient. So every sixth
+    # run aborted. A process of a fork server ends without this shutdown.
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     torch.multiprocessing.start_processes(
         train_in_parallel, (processes, folder, steps, batch), processes, start_method=method

@@ -24,7 +24,7 @@ _KINDS = "height", "width", "height", "width", "grey", "grey"
 
 
 def draw_cells(levels: Tensor) -> Tensor:
-    """Six patches of 5 x 5 pixels, each showing one factor, as images (..., 256)."""
+    """Images (..., 256) of six patches of 5 x 5 pixels. Each patch shows one factor."""
     image = torch.zeros(*levels.shape[:-1], 16, 16)
     for j, kind in enumerate(_KINDS):
         share = ((levels[..., j] + 1.0) / LEVELS[j]).unsqueeze(-1)
@@ -42,7 +42,7 @@ def draw_cells(levels: Tensor) -> Tensor:
 
 @dataclass
 class Pairs:
-    """Pairs of images: the levels of their factors and which of these are shared."""
+    """Pairs of images, the levels of their factors, and which factors they share."""
 
     first: Tensor  # (..., 256)
     second: Tensor  # (..., 256)
@@ -55,7 +55,7 @@ class Pairs:
 
 
 def draw_pairs(*shape: int) -> Pairs:
-    """The number of shared factors is uniform on 0, ..., 5; the others always differ."""
+    """Random pairs. 0 to 5 factors are shared, with equal probability. All other factors differ."""
     count = torch.randint(0, 6, shape)
     shared = torch.rand(*shape, 6).argsort(-1).argsort(-1) < count.unsqueeze(-1)
     one = (torch.rand(*shape, 6) * LEVELS).long()
@@ -65,7 +65,7 @@ def draw_pairs(*shape: int) -> Pairs:
 
 
 class ManyLinear(nn.Module):
-    """One linear layer for each of several networks that are trained side by side."""
+    """A linear layer for several networks that are trained at the same time."""
 
     def __init__(self, runs: int, inputs: int, outputs: int):
         super().__init__()
@@ -85,7 +85,7 @@ def many_mlp(runs: int, *widths: int) -> nn.Sequential:
 
 
 class PairVAE(nn.Module):
-    """Autoencoders of single images, ``runs`` of them, and the encoder of the shared count."""
+    """``runs`` autoencoders of single images, each with an encoder of the shared count."""
 
     def __init__(self, runs: int, latent: int):
         super().__init__()
@@ -95,24 +95,24 @@ class PairVAE(nn.Module):
         self.count_encoder = many_mlp(runs, latent, 64, 1)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and log-variances; a variance is never above the prior's, which is 1."""
+        """Means and log-variances. No variance is above 1, the variance of the prior."""
         mean, raw = self.encoder(images).chunk(2, -1)
         return mean, -nn.functional.softplus(raw)
 
 
 @dataclass
 class Posteriors:
-    """What the encoder says of both images of a pair, dimension by dimension."""
+    """The posteriors of both images of a pair: a mean and a log-variance for each dimension."""
 
     means: tuple[Tensor, Tensor]
     log_variances: tuple[Tensor, Tensor]
 
     def kl(self) -> Tensor:
-        """From the prior, of both images together."""
+        """KL divergence from the prior: the sum over both images."""
         return sum(map(_kl_to_prior, self.means, self.log_variances))
 
     def kl_between(self) -> Tensor:
-        """AdaVAE's distance of the two images: twice KL(first, second)."""
+        """AdaVAE's distance between the two images: twice KL(first, second)."""
         (m1, m2), (l1, l2) = self.means, self.log_variances
         return (l1 - l2).exp() + (m1 - m2).square() * (-l2).exp() - 1 + l2 - l1
 
@@ -122,14 +122,14 @@ class Posteriors:
         return sum(self.means) / 2, variance.log()
 
     def product(self) -> tuple[Tensor, Tensor]:
-        """The exact one: the product of both posteriors over the prior."""
+        """The exact shared posterior: the product of both posteriors, divided by the prior."""
         precisions = [(-v).exp() for v in self.log_variances]
         precision = sum(precisions) - 1
         mean = sum(a * m for a, m in zip(precisions, self.means, strict=True)) / precision
         return mean, -precision.log()
 
     def log_bayes_factors(self) -> Tensor:
-        """log of the integral of q1 q2 / prior: evidence that a dimension is shared."""
+        """The log of the integral of q1 q2 / prior: the evidence that a dimension is shared."""
         mean, log_variance = self.product()
         result = (log_variance + mean.square() * (-log_variance).exp()) / 2
         for m, v in zip(self.means, self.log_variances, strict=True):
@@ -150,7 +150,7 @@ def posterior_of_count(log_factors: Tensor, log_prior: Tensor) -> Tensor:
 
 
 def draw_subset(log_factors: Tensor, log_prior: Tensor, use_evidence: bool = True) -> Tensor:
-    """Which dimensions are shared: their number, then a k-subset, Fisher's law of sizes 1."""
+    """Draw which dimensions are shared: first their number k, then a k-subset by Fisher's law."""
     log_probs = posterior_of_count(log_factors, log_prior) if use_evidence else log_prior
     k = Categorical(logits=log_probs).sample(log_factors.shape[:-1] if not use_evidence else ())
     return k_subset(k.float(), log_factors).sample()
@@ -162,7 +162,7 @@ def k_subset(k: Tensor, log_factors: Tensor) -> FisherHypergeometric:
 
 
 def probability_shared(log_factors: Tensor, log_prior: Tensor) -> Tensor:
-    """Of each dimension, summed over all subsets exactly."""
+    """The probability that each dimension is shared: an exact sum over all subsets."""
     k = torch.arange(log_factors.shape[-1] + 1.0)
     inclusion = k_subset(k, log_factors.unsqueeze(-2)).mean
     weights = posterior_of_count(log_factors, log_prior).exp()
@@ -193,20 +193,20 @@ def joint_loss(
 
 
 def label_mask(q: Posteriors) -> Tensor:
-    """LabelVAE: it is known that one dimension is private; it is the one with the largest KL."""
+    """LabelVAE knows that one dimension is private. It takes the one with the largest KL."""
     distance = q.kl_between()
     return (distance < distance.amax(-1, keepdim=True)).float()
 
 
 def ada_mask(q: Posteriors) -> Tensor:
-    """AdaVAE: what is nearer to the least KL than to the largest is shared."""
+    """AdaVAE: a dimension is shared if its KL is closer to the smallest than to the largest KL."""
     distance = q.kl_between()
     threshold = (distance.amin(-1, keepdim=True) + distance.amax(-1, keepdim=True)) / 2
     return (distance < threshold).float()
 
 
 def nearest_first(q: Posteriors, k: Tensor) -> Tensor:
-    """The k dimensions of least KL are shared; ``k`` may carry a gradient."""
+    """The k dimensions with the smallest KL are shared. ``k`` may carry a gradient."""
     rank = q.kl_between().argsort(-1).argsort(-1)
     return counts_to_mask(k, rank.shape[-1]).gather(-1, rank)
 
@@ -214,7 +214,7 @@ def nearest_first(q: Posteriors, k: Tensor) -> Tensor:
 def count_law(
     model: PairVAE, q: Posteriors, estimator: str
 ) -> tuple[FisherHypergeometricStraightThrough, FisherHypergeometricStraightThrough]:
-    """q(k, d - k | pair) and its prior: of d shared and d private places, d are drawn."""
+    """q(k, d - k | pair) and its prior: d places are drawn from d shared and d private ones."""
     distance = q.kl_between().detach().sort(-1).values.log1p()
     log_weight = model.count_encoder(distance)
     log_weights = torch.cat([log_weight, torch.zeros_like(log_weight)], -1)
@@ -231,7 +231,7 @@ def count_law(
 def enumerated_loss(
     model: PairVAE, pairs: Pairs, q: Posteriors, noise: float, log_prior: Tensor
 ) -> Tensor:
-    """-log p(k, pair), nearly: of all k, stacked in the batch; shape (runs, d + 1, batch)."""
+    """About -log p(k, pair) for all k, of shape (runs, d + 1, batch)."""
     k = torch.arange(model.latent + 1.0)
 
     def stack(x: Tensor) -> Tensor:
@@ -247,7 +247,7 @@ def enumerated_loss(
 
 @dataclass
 class WeakRun:
-    """Trained networks, and how they decide what is shared."""
+    """Trained networks, and the method by which they decide which dimensions are shared."""
 
     model: PairVAE
     method: str
@@ -283,9 +283,9 @@ def train_pairs(
 ) -> WeakRun:
     """Train by one of ``"label"``, ``"ada"``, ``"count"``, ``"enumerate"``, ``"subset"``.
 
-    The variance of the pixels falls from the first to the second value of ``noise``. For the first
-    ``warmup`` of the steps the last three methods draw the number of shared dimensions from its
-    prior, whatever the images say.
+    The variance of the pixels falls from the first to the second value of ``noise``. ``warmup`` is
+    a share of the steps. In this first part, the last three methods ignore the images when they
+    draw the number of shared dimensions: they draw it from its prior.
     """
     model = PairVAE(runs, latent)
     optimizer = torch.optim.Adam(model.parameters(), lr, fused=True)
@@ -325,7 +325,7 @@ def _loss_of(
     estimator: str,
     copies: float,
 ) -> tuple[Tensor, Tensor]:
-    """Mean loss of each run, and the mask."""
+    """The mean loss of each run, and the mask of shared dimensions."""
     batch = pairs.first.shape[:-1]
     penalty = torch.zeros(batch)
     common = q.product()
@@ -353,15 +353,15 @@ def _loss_of(
 
 @torch.no_grad()
 def evaluate_pairs(run: WeakRun, size: int = 4000, seed: int = 1) -> dict[str, Tensor]:
-    """On new pairs: errors of the count, and how well factors are read off the latents.
+    """Test on new pairs: errors of the count, and how well the latents predict the factors.
 
-    A dimension whose KL is below 0.1 on average is not in use and carries no factor.
+    A dimension is not in use if its KL is below 0.1 on average. Such a dimension carries no factor.
     """
     state = torch.get_rng_state()
     torch.manual_seed(seed)
     pairs = draw_pairs(run.model.runs, size)
     q = encode_pairs(run.model, pairs)
-    in_use = q.kl().mean(-2, keepdim=True) > 0.2  # of two images
+    in_use = q.kl().mean(-2, keepdim=True) > 0.2  # the sum over two images
     mask = torch.cat([run.shared(p, e) for p, e in _pieces(pairs, q)], -2)
     mask = torch.where(in_use, mask, 1.0)
     torch.set_rng_state(state)
@@ -379,7 +379,7 @@ def evaluate_pairs(run: WeakRun, size: int = 4000, seed: int = 1) -> dict[str, T
 
 
 def _pieces(pairs: Pairs, q: Posteriors, size: int = 500):
-    """Parts of a set of pairs, since enumeration multiplies it."""
+    """Parts of a set of pairs: enumeration needs many copies, so the set must be small."""
     fields = pairs.first, pairs.second, pairs.levels, pairs.shared, *q.means, *q.log_variances
     for i in range(0, pairs.first.shape[1], size):
         a, b, levels, shared, m1, m2, l1, l2 = (x[:, i : i + size] for x in fields)
@@ -387,7 +387,7 @@ def _pieces(pairs: Pairs, q: Posteriors, size: int = 500):
 
 
 def _factor_scores(pairs: Pairs, q: Posteriors, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """R2 of linear regressions: shared factors on shared latents, private ones on private."""
+    """R2 of linear regressions: shared factors on shared latents, and private on private."""
     kinds = (
         (torch.cat([mask * q.product()[0], mask], -1), pairs.shared),
         (torch.cat([(1 - mask) * q.means[0], 1 - mask], -1), ~pairs.shared),

@@ -1,6 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""`log_prob` under Fisher's law: PyTorch's transforms and derivatives."""
 
 import hypothesis
 import pytest

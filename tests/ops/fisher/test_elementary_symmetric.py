@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Elementary symmetric polynomials against rational arithmetic."""
+
 import itertools
 import math
 from fractions import Fraction

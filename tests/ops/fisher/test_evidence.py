@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The evidence and the posterior of latent counts against summation."""
+
 import math
 from collections import Counter
 

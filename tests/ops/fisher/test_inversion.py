@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Log-weights from means under Fisher's law."""
+
 import json
 import math
 from pathlib import Path
@@ -21,7 +23,7 @@ def centred(log_weights, present):
 
 
 def identified(record):
-    """Interior, with no mean so near a bound that the log-weights are not to be told from it."""
+    """Whether the means determine the log-weights: no mean is too close to a bound."""
     room = torch.minimum(record.mean, record.sizes - record.mean)
     return 1 < len(record.mean) <= 100 and bool((room[record.sizes > 0] > 1e-3).all())
 

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Marginals and entropy under Fisher's law, far into the tails."""
+
 import math
 
 import hypothesis
@@ -200,7 +202,7 @@ def test_windows_hold_all_of_the_mass(urn):
     torch.testing.assert_close(windows.probs, expected, rtol=0, atol=1e-13)
 
 
-# The largest size becomes a constant of the trace; that is what torch warns of.
+# The largest size becomes a constant of the trace, and torch warns of this.
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_transforms_and_trace():
     log_weights, sizes, total = PLAIN.tensors

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""How much memory the gradient of `log_prob` needs."""
+
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks

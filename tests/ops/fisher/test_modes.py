@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Modes under Fisher's law against the oracle."""
+
 import math
 
 import hypothesis

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Draws under Fisher's law: each way of sampling follows the exact law."""
+
 import math
 
 import pytest
@@ -13,7 +15,7 @@ from pyro_hypergeo.ops.fisher.sampling_tree import sample_by_tree
 from pyro_hypergeo.ops.fisher.state import solve_fisher
 from tests.ops.fixture import PLAIN, WIDE, Urn
 
-# While torch traces, sizes become constants of the trace; that is what it warns of.
+# While torch traces, sizes become constants of the trace, and it warns of this.
 pytestmark = pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 
 DRAWS = 20_000
@@ -87,7 +89,7 @@ def assert_fits(observed, expected):
     if len(cells) == 1:
         return
     seen, due = zip(*cells, strict=True)
-    # The probabilities add up to 1 but for rounding.
+    # The probabilities sum to 1 up to rounding.
     due = [value * sum(seen) / sum(due) for value in due]
     assert stats.chisquare(seen, due).pvalue > 1e-3
 

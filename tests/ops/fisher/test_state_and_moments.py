@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""The log-partition function and the moments under Fisher's law against the oracle."""
+
 import math
 
 import hypothesis
@@ -41,7 +43,7 @@ def test_any_urn(urn):
 @hypothesis.given(urns(max_groups=4, max_size=8))
 def test_second_moments_of_any_urn(urn):
     exact = torch.tensor([[float(v) for v in row] for row in oracle.covariance(*urn)])
-    # Against the variances: a covariance may be as small as it likes.
+    # Relative to the variances, because a covariance may be very small.
     sd = exact.diagonal().sqrt()
     error = (covariance(*urn.tensors) - exact).abs()
     assert (error <= 1e-8 * torch.maximum(exact.abs(), 1e-4 * sd.outer(sd))).all()

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Terms and suffixes of the chain of groups."""
+
 import math
 
 import hypothesis

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Counts as one-hot vectors and as masks, with gradients."""
+
 import pytest
 import torch
 

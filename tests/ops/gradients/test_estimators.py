@@ -54,7 +54,7 @@ def test_affine_is_exact_for_quadratic_functions(urn):
 def test_implicit_is_exact_for_equal_squares_of_two_groups():
     urn = Urn([7, 9], 6, [1.0, 2.5])
     result = error(urn, lambda x: x.square().sum(-1), ops.implicit_gradient)
-    assert result.bias < 1e-8  # the correction is of no account to a straight slope
+    assert result.bias < 1e-8  # the correction does not change a linear slope
 
 
 def test_implicit_is_of_fourth_order():
@@ -151,7 +151,7 @@ def test_gradients_are_finite_at_every_count(estimator):
         assert (gradient[absent] == 0).all()
 
 
-# Not gumbel, which draws perturbations of its own.
+# Without gumbel, which draws random numbers of its own.
 @pytest.mark.parametrize("estimator", ESTIMATORS[:-1], ids=lambda e: e.__name__)
 def test_draws_of_a_batch_have_the_gradient_of_each(estimator):
     theta = torch.randn(2, 3)

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""`log_prob` under Wallenius' law against rational arithmetic and the stored reference."""
+
 import json
 import math
 from fractions import Fraction

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Log-weights from means under Wallenius' law."""
+
 import pytest
 import torch
 from torch import Tensor

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Marginals and entropy under Wallenius' law."""
+
 import pytest
 import torch
 from hypothesis import example, given, settings

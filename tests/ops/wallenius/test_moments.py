@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Moments under Wallenius' law against summation."""
+
 import math
 from functools import partial
 
@@ -86,7 +88,7 @@ def test_moments_of_any_urn(urn):
 def test_large_urns(urn):
     well_posed = make_urn(*urn.tensors)
     at = snapshots(well_posed)
-    # The mixture's weights add up to one only if the rule is exact.
+    # The weights of the mixture sum to one only if the rule is exact.
     log_whole = torch.logsumexp(at.log_mass + torch.log((at.rates * at.rest).sum(-1)), -1)
     assert log_whole.abs() < 1e-9
     mean, covariance = wallenius_mean(*urn.tensors), wallenius_covariance(*urn.tensors)

@@ -1,6 +1,8 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
+"""Draws under Wallenius' law follow the exact law."""
+
 import math
 
 import pytest
