@@ -50,6 +50,7 @@ def test_against_enumeration(sizes: list[int], total: int, weights: list[float])
         torch.testing.assert_close(found, enumerated(urn, group), rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 @given(
     sizes=st.lists(st.integers(0, 5), min_size=3, max_size=3),
     log_weights=st.lists(st.floats(-50, 50), min_size=3, max_size=3),
