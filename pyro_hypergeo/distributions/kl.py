@@ -10,7 +10,7 @@ from torch.distributions.kl import register_kl
 from .fisher import FisherHypergeometric
 
 
-@register_kl(FisherHypergeometric, FisherHypergeometric)
+@register_kl(FisherHypergeometric, FisherHypergeometric)  # type: ignore[untyped-decorator]
 def _kl_fisher_fisher(p: FisherHypergeometric, q: FisherHypergeometric) -> Tensor:
     # As for any exponential family: (theta_p - theta_q) . mean_p - A_p + A_q.
     if p.event_shape != q.event_shape:
