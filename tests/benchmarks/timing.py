@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 
-def interleaved(functions: Sequence[Callable[[], object]], seconds: float = 3.0) -> list[float]:
+def interleaved(functions: Sequence[Callable[[], object]], seconds: float) -> list[float]:
     """Median milliseconds of each function, all of them called in turn so that load hits alike."""
     times: list[list[float]] = [[] for _ in functions]
     for function in functions:
