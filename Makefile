@@ -40,8 +40,9 @@ test-min: $(MIN)/stamp
 	$(PYTEST_MIN) --doctest-modules pyro_hypergeo
 	$(PYTEST_MIN) -n 2 $(ARGS)
 
+# From scratch each time (-E), as pages that are kept would keep their warnings to themselves.
 docs: .venv/docs.stamp
-	$(PY) -m sphinx -q -W --keep-going -b html -d build/doctrees tutorials build/docs
+	$(PY) -m sphinx -q -E -W --keep-going -b html -d build/doctrees tutorials build/docs
 	@echo build/docs/index.html
 
 # In full, outputs stored: minutes each.
