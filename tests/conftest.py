@@ -39,3 +39,14 @@ def _clean_slate() -> Iterator[None]:
         yield
     pyro.clear_param_store()
     torch.set_default_dtype(dtype)
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m is applied
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as quick the first case of every test function that is not marked as slow."""
+    seen = set()
+    for item in items:
+        function = item.nodeid.partition("[")[0]
+        if function not in seen and item.get_closest_marker("slow") is None:
+            item.add_marker("quick")
+        seen.add(function)

@@ -44,6 +44,12 @@ URNS = [
 ]
 
 
+def describe(urn: Urn) -> dict[str, str | int]:
+    """The urn in the columns of a table."""
+    sizes, weights = (", ".join(f"{x:g}" for x in xs) for xs in (urn.group_sizes, urn.weights))
+    return {"sizes": sizes, "n": urn.total_count, "weights": weights}
+
+
 def functions(urn: Urn) -> dict[str, Function]:
     """Five functions, on the scale of the standard deviations of the counts."""
     groups, size = len(urn.group_sizes), sum(urn.group_sizes) / len(urn.group_sizes)

@@ -64,6 +64,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert {path.relative_to(ROOT).as_posix() for path in wanted} <= names
 
 
+@pytest.mark.slow
 def test_wheel_runs_away_from_the_source(wheel: Path, tmp_path: Path) -> None:
     target = tmp_path / "site"
     pip = ("-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-index", "--no-deps")

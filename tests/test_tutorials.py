@@ -54,6 +54,7 @@ def test_linked_from_readme_and_index(path: Path) -> None:
     assert f"]({path.name})" in (ROOT / "tutorials" / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @notebooks
 def test_runs_in_smoke_mode(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "1")

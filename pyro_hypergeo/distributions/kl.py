@@ -11,7 +11,7 @@ from torch.distributions.kl import register_kl
 from .urn_law import UrnLaw
 
 
-@register_kl(UrnLaw, UrnLaw)
+@register_kl(UrnLaw, UrnLaw)  # type: ignore[untyped-decorator]
 def _kl_of_urns(p: UrnLaw, q: UrnLaw) -> Tensor:
     if not p.law.same_family(q.law):
         raise NotImplementedError(

@@ -78,7 +78,7 @@ def _resized(shape: Any, change: int, at_least: int) -> Any:
     return type(shape)([*shape[:-1], shape[-1] + change])
 
 
-@biject_to.register(zero_sum)
-@transform_to.register(zero_sum)
+@biject_to.register(zero_sum)  # type: ignore[untyped-decorator]
+@transform_to.register(zero_sum)  # type: ignore[untyped-decorator]
 def _to_zero_sum(constraint: constraints.Constraint) -> ZeroSumTransform:
     return ZeroSumTransform()

@@ -152,7 +152,7 @@ class ZeroSumNormal(TorchDistribution):
         return (self.size - 1) * (self.scale.log() + 0.5 * (1 + math.log(2 * math.pi)))
 
 
-@register_kl(ZeroSumNormal, ZeroSumNormal)
+@register_kl(ZeroSumNormal, ZeroSumNormal)  # type: ignore[untyped-decorator]
 def _kl_zero_sum_normal(p: ZeroSumNormal, q: ZeroSumNormal) -> Tensor:
     if p.size != q.size:
         raise ValueError(

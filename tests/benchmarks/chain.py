@@ -11,6 +11,7 @@ import torch
 from pyro.infer import TraceEnum_ELBO
 
 from pyro_hypergeo import FisherHypergeometric, markov_counts, ops
+from tests.benchmarks.tables import Row
 from tests.benchmarks.timing import interleaved
 
 
@@ -49,13 +50,19 @@ def evidence_step(groups: int, size: int, total: int) -> Callable[[], None]:
     return step
 
 
-def run() -> None:
-    """Cost of summing latent counts out, forward and backward."""
-    print("latent counts summed out, forward + backward: markov_counts and ops.log_evidence")
+def chain(seconds: float) -> list[Row]:
+    """Latent counts summed out, forward and backward, in ms."""
+    rows = []
     for groups, size, total in [(50, 20, 100), (10, 1000, 250), (10, 1000, 500), (10, 1000, 1000)]:
-        chain, evidence = interleaved(
-            [chain_step(groups, size, total), evidence_step(groups, size, total)]
+        steps = [chain_step(groups, size, total), evidence_step(groups, size, total)]
+        by_chain, by_evidence = interleaved(steps, seconds)
+        rows.append(
+            {
+                "groups": groups,
+                "size": size,
+                "n": total,
+                "markov_counts, ms": by_chain,
+                "ops.log_evidence, ms": by_evidence,
+            }
         )
-        print(
-            f"  {groups:2d} groups of {size:4d}, n = {total:4d} {chain:9.1f} ms {evidence:9.1f} ms"
-        )
+    return rows

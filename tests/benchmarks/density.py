@@ -9,10 +9,11 @@ import torch
 from torch.distributions import Multinomial
 
 from pyro_hypergeo import FisherHypergeometric
+from tests.benchmarks.tables import Row
 from tests.benchmarks.timing import interleaved
 
 
-def _step(batch: int, groups: int, elements: float) -> Callable[[], None]:
+def _step(batch: int, groups: int, elements: int) -> Callable[[], None]:
     sizes = torch.full((batch, groups), float(elements // groups))
     total = (sizes.sum(-1) / 3).floor()
     start = 0.5 * torch.randn(batch, groups)
@@ -37,15 +38,23 @@ def _multinomial_step(batch: int, groups: int) -> Callable[[], None]:
     return step
 
 
-def run() -> None:
-    """Cost of log_prob forward and backward."""
-    print("log_prob forward + backward, batch 64 x 10 groups, by number of elements an urn")
-    sizes = (1e3, 1e5, 1e8)
-    times = interleaved([_step(64, 10, elements) for elements in sizes])
-    for elements, time in zip(sizes, times, strict=True):
-        print(
-            f"  {elements:8.0e} elements {time:7.2f} ms   ratio to the first {time / times[0]:.2f}"
-        )
-    print("log_prob forward + backward, batch 512 x 10 groups, over torch's Multinomial")
-    ours, theirs = interleaved([_step(512, 10, 300), _multinomial_step(512, 10)])
-    print(f"  {ours:.2f} ms over {theirs:.2f} ms   ratio {ours / theirs:.1f}")
+def _row(urns: str, elements: int, time: float, than: str, other: float) -> Row:
+    return {
+        "urns": urns,
+        "elements in each": elements,
+        "ms": time,
+        "compared with": than,
+        "ratio": time / other,
+    }
+
+
+def density(seconds: float) -> list[Row]:
+    """log_prob forward and backward."""
+    sizes = (10**3, 10**5, 10**8)
+    times = interleaved([_step(64, 10, elements) for elements in sizes], seconds)
+    rows = [
+        _row("64 x 10 groups", elements, time, "1,000 elements", times[0])
+        for elements, time in zip(sizes, times, strict=True)
+    ]
+    ours, theirs = interleaved([_step(512, 10, 300), _multinomial_step(512, 10)], seconds)
+    return [*rows, _row("512 x 10 groups", 300, ours, "torch's Multinomial", theirs)]

@@ -1,8 +1,6 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Benchmark: bias, noise, time and memory of gradients through counts."""
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -17,12 +15,14 @@ from pyro_hypergeo import (
     expectation,
     ops,
 )
+from tests.benchmarks.tables import Row
 from tests.benchmarks.timing import interleaved
 from tests.gradients import (
     URNS,
     Error,
     Function,
     Urn,
+    describe,
     error,
     functions,
     measure,
@@ -39,7 +39,7 @@ def _gumbel(*args: Tensor) -> Tensor:
 
 
 def _pair_error(urn: Urn, f: Function) -> Error:
-    """The error of `expectation`, by sampling. It has no bias: what is shown is sampling error."""
+    """Of `expectation`, by sampling."""
     theta = torch.tensor(urn.weights).log().expand(_PAIRS, -1).clone().requires_grad_()
     law = FisherHypergeometric(urn.total_count, urn.group_sizes, log_weights=theta)
     (gradients,) = torch.autograd.grad(expectation(f, law).sum(), theta)
@@ -73,33 +73,35 @@ def _peak_megabytes(step: Callable[[], None]) -> float:
     return most / 1e6
 
 
-def run() -> None:
-    """Bias, noise, time and memory of gradients through counts."""
-    print("bias / noise of a draw's gradient over the norm of the true gradient (enumerated);")
-    print(f"pairs: bias within the sampling error of {_PAIRS} pairs; gumbel at temperature 1")
-    names = ("score", "mean", "affine", "implicit", "gumbel", "pairs")
+def gradients(seconds: float) -> list[Row]:
+    """Bias / noise of the gradient of one draw, over the norm of the true gradient (enumerated)."""
+    rows = []
     for urn in URNS:
-        print(f"  sizes {urn.group_sizes}, n = {urn.total_count}, weights {urn.weights}")
-        print("    " + " " * 10 + "".join(f"{name:>15s}" for name in names))
         repetitions = max(4, 8_000 // len(truth(urn, lambda x: x[..., 0]).counts))
         for name, f in functions(urn).items():
-            errors = [
-                score_function(urn, f),
-                error(urn, f, ops.mean_gradient),
-                error(urn, f, ops.affine_gradient),
-                error(urn, f, ops.implicit_gradient),
-                error(urn, f, _gumbel, repetitions),
-                _pair_error(urn, f),
-            ]
-            row = "".join(f"   {e.bias:.3f} / {e.noise:4.2f}" for e in errors)
-            print(f"    {name:10s}{row}")
-    print("rsample + log_prob + backward, ms (and peak MB)")
+            errors = {
+                "score function": score_function(urn, f),
+                "mean": error(urn, f, ops.mean_gradient),
+                "affine": error(urn, f, ops.affine_gradient),
+                "implicit": error(urn, f, ops.implicit_gradient),
+                "gumbel, temperature 1": error(urn, f, _gumbel, repetitions),
+                # Unbiased by construction: the bias of a sample is its sampling error.
+                "expectation": _pair_error(urn, f)._replace(bias=0.0),
+            }
+            rows.append({**describe(urn), "function": name, **errors})
+    return rows
+
+
+def costs(seconds: float) -> list[Row]:
+    """rsample + log_prob + backward, in ms, and the peak of memory in MB."""
+    rows = []
     for groups, size, total in ((3, 200, 180), (10, 256, 256), (50, 100, 500)):
         for batch in (64, 512):
             steps = [_step(name, batch, groups, size, total) for name in ESTIMATORS]
-            times = interleaved(steps, seconds=4.0)
-            row = "".join(
-                f"   {name} {time:7.1f} ({_peak_megabytes(step):5.0f})"
+            times = interleaved(steps, seconds)
+            cells = {
+                f"{name}, ms / MB": [time, _peak_megabytes(step)]
                 for name, time, step in zip(ESTIMATORS, times, steps, strict=True)
-            )
-            print(f"  {groups:2d} x {size}, n = {total}, batch {batch:3d}{row}")
+            }
+            rows.append({"groups": groups, "size": size, "n": total, "batch": batch, **cells})
+    return rows

@@ -1,21 +1,20 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Benchmark: exact draws."""
-
 import numpy as np
 import torch
 
 from pyro_hypergeo import FisherHypergeometric
+from tests.benchmarks.tables import Row
 from tests.benchmarks.timing import interleaved
 
 _DRAWS = 10_000
 
 
-def run() -> None:
-    """Time of exact draws with unequal weights, over numpy's sampler for equal weights."""
-    print(f"{_DRAWS} draws from one urn of unequal weights, over numpy's central sampler")
+def sampling(seconds: float) -> list[Row]:
+    """10,000 draws from one urn of unequal weights, over numpy's sampler for equal weights."""
     generator = np.random.default_rng(0)
+    rows = []
     for groups, size, total in ((10, 256, 256), (3, 2000, 1800), (50, 100, 500)):
         log_weights = 0.5 * torch.randn(groups)
 
@@ -34,8 +33,15 @@ def run() -> None:
                 [size] * groups, total, size=_DRAWS, method="marginals"
             )
 
-        time, other = interleaved([ours, theirs])
-        print(
-            f"  {groups:3d} groups of {size:4d}, n = {total:4d} {time:8.2f} ms over {other:7.2f} ms"
-            f"   ratio {time / other:.2f}"
+        time, other = interleaved([ours, theirs], seconds)
+        rows.append(
+            {
+                "groups": groups,
+                "size": size,
+                "n": total,
+                "ms": time,
+                "numpy's, ms": other,
+                "ratio": time / other,
+            }
         )
+    return rows

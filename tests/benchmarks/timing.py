@@ -1,15 +1,13 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Timing for the benchmarks: functions are called in turn, and medians are compared."""
-
 import statistics
 import time
 from collections.abc import Callable, Sequence
 
 
-def interleaved(functions: Sequence[Callable[[], object]], seconds: float = 3.0) -> list[float]:
-    """Median milliseconds of each function. They are called in turn, so load slows all of them."""
+def interleaved(functions: Sequence[Callable[[], object]], seconds: float) -> list[float]:
+    """Median milliseconds of each function, all of them called in turn so that load hits alike."""
     times: list[list[float]] = [[] for _ in functions]
     for function in functions:
         for _ in range(3):

@@ -1,8 +1,6 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Benchmark: Wallenius' law against Fisher's law and against scipy."""
-
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +8,14 @@ import torch
 from scipy.stats import nchypergeom_wallenius
 
 from pyro_hypergeo import FisherHypergeometric, WalleniusHypergeometric, ops
+from tests.benchmarks.tables import Row
 from tests.benchmarks.timing import interleaved
 from tests.gradients import (
     URNS,
     Error,
     Function,
     Urn,
+    describe,
     error,
     functions,
     measure,
@@ -80,7 +80,7 @@ def _sample(law: Any, groups: int, size: int) -> Callable[[], None]:
 
 
 def _relaxed_top(urn: Urn, f: Function, temperature: float) -> Error:
-    """Straight-through draws by n soft choices, one after another, from the logs of the clocks."""
+    """Straight-through by n soft choices in turn from the logarithms of the clocks."""
     exact = truth(urn, f, WalleniusHypergeometric)
     theta = torch.tensor(urn.weights).log().expand(_DRAWS, -1).clone().requires_grad_()
     sizes = torch.tensor(urn.group_sizes)
@@ -99,39 +99,46 @@ def _relaxed_top(urn: Urn, f: Function, temperature: float) -> Error:
     return measure(even, gradients.unsqueeze(0))
 
 
-def _gradients() -> None:
-    print("bias / noise of a draw's gradient over the norm of the true gradient (enumerated);")
-    print(f"top-n: {_DRAWS} draws, temperature 1 and 0.3")
-    names = ("score", "mean", "affine", "top-n, 1", "top-n, 0.3")
+def wallenius_gradients(seconds: float) -> list[Row]:
+    """Bias / noise of the gradient of one draw of Wallenius' law, over the norm of the true one.
+
+    top-n: a relaxed choice of the first n clocks, at a temperature.
+    """
+    rows = []
     for urn in URNS[:1]:
-        print(f"  sizes {urn.group_sizes}, n = {urn.total_count}, weights {urn.weights}")
-        print("    " + " " * 10 + "".join(f"{name:>15s}" for name in names))
         for name, f in functions(urn).items():
-            errors = [
-                score_function(urn, f, WalleniusHypergeometric),
-                error(urn, f, ops.wallenius_mean_gradient, law=WalleniusHypergeometric),
-                error(urn, f, ops.wallenius_affine_gradient, law=WalleniusHypergeometric),
-                _relaxed_top(urn, f, 1.0),
-                _relaxed_top(urn, f, 0.3),
-            ]
-            row = "".join(f"   {e.bias:.3f} / {e.noise:4.2f}" for e in errors)
-            print(f"    {name:10s}{row}")
+            errors = {
+                "score function": score_function(urn, f, WalleniusHypergeometric),
+                "mean": error(urn, f, ops.wallenius_mean_gradient, law=WalleniusHypergeometric),
+                "affine": error(urn, f, ops.wallenius_affine_gradient, law=WalleniusHypergeometric),
+                "top-n, 1": _relaxed_top(urn, f, 1.0),
+                "top-n, 0.3": _relaxed_top(urn, f, 0.3),
+            }
+            rows.append({**describe(urn), "function": name, **errors})
+    return rows
 
 
-def run() -> None:
-    """Wallenius' law: its cost over that of Fisher's law and of scipy, and its gradients."""
+def wallenius(seconds: float) -> list[Row]:
+    """Wallenius' law over Fisher's, and over scipy's implementation."""
     both = (WalleniusHypergeometric, FisherHypergeometric)
-    print("Wallenius' law over Fisher's")
-    rows: list[tuple[str, list[Callable[[], None]]]] = [
-        ("log_prob forward + backward, 64 x 10", [_log_prob(law, 64, 10, 50) for law in both]),
-        ("mean, 64 x 10", [_mean(law, 64, 10) for law in both]),
-        ("1000 draws, 3 x 10", [_sample(law, 3, 10) for law in both]),
-        ("1000 draws, 10 x 100,000", [_sample(law, 10, 100_000) for law in both]),
+    than = "Fisher's law"
+    pairs: list[tuple[str, str, list[Callable[[], None]]]] = [
+        ("log_prob forward + backward, 64 x 10", than, [_log_prob(x, 64, 10, 50) for x in both]),
+        ("mean, 64 x 10", than, [_mean(x, 64, 10) for x in both]),
+        ("1000 draws, 3 x 10", than, [_sample(x, 3, 10) for x in both]),
+        ("1000 draws, 10 x 100,000", than, [_sample(x, 10, 100_000) for x in both]),
+        ("500 values, two groups of 200", "scipy", [_values(500, 200), _scipy(500, 200)]),
     ]
-    for name, steps in rows:
-        ours, fisher = interleaved(steps)
-        print(f"  {name:38s} {ours:8.1f} ms {fisher:8.2f} ms   ratio {ours / fisher:.0f}")
-    print("500 values for two groups of 200, over scipy's")
-    ours, theirs = interleaved([_values(500, 200), _scipy(500, 200)])
-    print(f"  {ours:.1f} ms over {theirs:.1f} ms   ratio {ours / theirs:.2f}")
-    _gradients()
+    rows = []
+    for name, other, steps in pairs:
+        ours, theirs = interleaved(steps, seconds)
+        rows.append(
+            {
+                "Wallenius' law": name,
+                "ms": ours,
+                "compared with": other,
+                "its ms": theirs,
+                "ratio": ours / theirs,
+            }
+        )
+    return rows

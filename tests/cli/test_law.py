@@ -22,6 +22,7 @@ def run(tmp_path: Path, *options: str) -> dict:  # type: ignore[type-arg]
     return json.loads(file.read_text())
 
 
+@pytest.mark.slow
 def test_titanic_under_both_laws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = read_table(datasets.path("titanic.csv"))
     likelihoods = []
@@ -59,6 +60,7 @@ def test_mode_and_curvature_of_the_posterior() -> None:
     torch.testing.assert_close(factor @ factor.mT, torch.linalg.inv(-hessian))
 
 
+@pytest.mark.slow
 def test_groups_drawn_wholly(tmp_path: Path) -> None:
     file = tmp_path / "table.csv"
     file.write_text("group,size,drawn\na,10,4\nb,5,5\nc,20,3\n")
@@ -74,6 +76,7 @@ def test_unknown_law(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--law" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_nuts_and_netcdf(tmp_path: Path) -> None:
     pytest.importorskip("arviz")
     import xarray

@@ -40,6 +40,7 @@ def numbers(tmp_path: Path, *argv: str) -> dict[str, Any]:
     return loaded
 
 
+@pytest.mark.slow
 def test_titanic_against_the_reference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = numbers(tmp_path, "--reference", "3rd")
     assert list(out) == ["groups", "reference", "law", "engine", "mle", "posterior"]
@@ -83,6 +84,7 @@ def test_says_that_it_has_not_settled(capsys: pytest.CaptureFixture[str]) -> Non
     assert "has NOT settled after 5 steps" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_estimate_that_is_not_finite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "never.csv"
     table.write_text(NEVER, encoding="utf-8")
@@ -157,6 +159,7 @@ def test_plot_without_matplotlib(
     assert not plot.exists()
 
 
+@pytest.mark.slow
 def test_as_a_module(tmp_path: Path) -> None:
     path = tmp_path / "out.json"
     result = subprocess.run(

@@ -43,6 +43,7 @@ def independent(chains: int = 2, samples: int = 500, divergences: int = 0) -> Sa
     return SampledPosterior(draws, diverging, 200, REFERENCE)
 
 
+@pytest.mark.slow
 def test_titanic_has_converged(sampled: SampledPosterior) -> None:
     assert sampled.log_weights.shape == (2, 800, 4)
     assert sampled.warmup == 400
@@ -61,6 +62,7 @@ def agree(got: tuple[Tensor, Tensor], wanted: tuple[Tensor, Tensor]) -> None:
     assert median[REFERENCE] == sd[REFERENCE] == 0
 
 
+@pytest.mark.slow
 def test_titanic_agrees_with_the_other_engine(sampled: SampledPosterior) -> None:
     svi = infer_posterior(titanic(), SCALE, reference=REFERENCE, max_steps=2000, seed=0)
     agree(sampled.relative_to(REFERENCE), svi.relative_to(REFERENCE))
@@ -69,6 +71,7 @@ def test_titanic_agrees_with_the_other_engine(sampled: SampledPosterior) -> None
         assert ((got - wanted) / sd)[OTHERS].abs().max() < 0.2
 
 
+@pytest.mark.slow
 def test_titanic_agrees_with_the_laplace_approximations(sampled: SampledPosterior) -> None:
     table = titanic()
     mode, factor = laplace(table, SCALE)
@@ -79,6 +82,7 @@ def test_titanic_agrees_with_the_laplace_approximations(sampled: SampledPosterio
     agree(sampled.relative_to(REFERENCE), (fit.log_weights, fit.standard_errors))
 
 
+@pytest.mark.slow
 def test_report_of_draws(sampled: SampledPosterior) -> None:
     table = titanic()
     report = make_report(table, REFERENCE, sampled, estimate(table, REFERENCE))
@@ -97,6 +101,7 @@ def test_report_of_draws(sampled: SampledPosterior) -> None:
     assert f"r_hat {sampled.r_hat:.4f}, 0 divergences" in text
 
 
+@pytest.mark.slow
 def test_too_few_draws_end_with_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

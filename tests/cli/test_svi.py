@@ -42,6 +42,7 @@ def truth(table: Table, reference: int, draws: int = 40_000) -> tuple[Tensor, Te
     return mean, sd, evidence.item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_titanic_against_the_exact_posterior(seed: int) -> None:
     table = read_table(datasets.path("titanic.csv"))
@@ -56,6 +57,7 @@ def test_titanic_against_the_exact_posterior(seed: int) -> None:
     assert evidence - 0.02 < posterior.elbo < evidence + 0.01
 
 
+@pytest.mark.slow
 def test_a_group_never_drawn_moves_away_from_where_the_guide_starts(tmp_path: Path) -> None:
     path = tmp_path / "never.csv"
     path.write_text("group,size,drawn\nA,10,4\nB,10,0\nC,20,9\n")

@@ -200,6 +200,7 @@ def unobserved(rows: int) -> None:
         pyro.sample("x", law)
 
 
+@pytest.mark.slow
 def test_svi_recovers_the_weights() -> None:
     data = fisher().sample((500,))
 
@@ -221,6 +222,7 @@ def test_svi_recovers_the_weights() -> None:
     assert loss == pytest.approx(-fisher(estimate).log_prob(data).sum().item(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_latent_counts_by_the_score_function() -> None:
     def model() -> None:
         x = pyro.sample("x", central())
@@ -239,6 +241,7 @@ def test_latent_counts_by_the_score_function() -> None:
     assert abs(q.mean[0] - 4) < abs(central().mean[0] - 4) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [NUTS, HMC])
 def test_mcmc_of_the_weights(kernel: Any) -> None:
     truth = torch.tensor([0.5, -0.5, 0.0])

@@ -75,6 +75,7 @@ def test_cold_draws_have_the_exact_law() -> None:
         assert hidden.pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_distance_to_the_exact_law_falls_with_the_temperature() -> None:
     weights = torch.tensor([1.0, 3.0, 1.0])
     exact = FisherHypergeometric(60, [40, 40, 40], weights).sample((20_000,))
@@ -174,6 +175,7 @@ def test_support_rejects() -> None:
     )
 
 
+@pytest.mark.slow
 def test_vmap_and_svi_under_a_plate() -> None:
     gradients = torch.func.vmap(
         torch.func.grad(lambda t: make(t, validate_args=False).rsample().square().sum()),
@@ -198,6 +200,7 @@ def test_vmap_and_svi_under_a_plate() -> None:
     assert sum(losses[-20:]) < sum(losses[:20])
 
 
+@pytest.mark.slow
 def test_compile(compiled: Any) -> None:
     theta = torch.randn(2, 3).requires_grad_()
     x = compiled(lambda t: make(t, validate_args=False).rsample((5,)))(theta)

@@ -447,6 +447,7 @@ def test_func_grad_and_hessian() -> None:
     torch.testing.assert_close(along, torch.tensor(0.0), rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_compiled_log_prob(compiled: Any) -> None:
     def log_prob(x: Tensor, value: Tensor) -> Tensor:
         return fisher(x, validate_args=False).log_prob(value)
@@ -459,6 +460,7 @@ def test_compiled_log_prob(compiled: Any) -> None:
     torch.testing.assert_close(x.grad, same.grad, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_compiled_sample(compiled: Any) -> None:
     def draw(x: Tensor) -> Tensor:
         return fisher(x, validate_args=False).sample((2000,))

@@ -184,6 +184,7 @@ def test_gradient_of_the_elbo_is_nearly_that_of_enumeration(estimator: str) -> N
     assert error < BIAS[estimator] + 0.06
 
 
+@pytest.mark.slow
 @every
 def test_svi_under_a_plate_and_traced(estimator: str) -> None:
     data = torch.tensor([[2.2, 0.8, 1.1], [3.1, 0.2, 0.9]])
@@ -207,6 +208,7 @@ def test_vmap(estimator: str) -> None:
     assert gradients.sum(-1).abs().max() < 1e-8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["affine", "mean", "gumbel"])
 def test_compile(estimator: str, compiled: Any) -> None:
     def draw(log_weights: Tensor) -> Tensor:
@@ -219,6 +221,7 @@ def test_compile(estimator: str, compiled: Any) -> None:
     assert log_weights.grad is not None and log_weights.grad.isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [1.0, 2.0, 5.0, 10.0])
 def test_weights_are_learned_through_samples_alone(weight: float) -> None:
     sizes, total = [200, 200, 200], 180

@@ -278,6 +278,7 @@ def test_vmap() -> None:
     torch.testing.assert_close(mean, wallenius(batch).mean)
 
 
+@pytest.mark.slow
 # torch.compile instantiates torch.autograd.Function, which torch deprecates.
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 def test_compiled_log_prob() -> None:

@@ -61,6 +61,7 @@ def test_draws_are_exact_and_carry_a_gradient(
     assert not make(log_weights.detach(), estimator=estimator).rsample().requires_grad
 
 
+@pytest.mark.slow
 def test_bias_and_noise() -> None:
     affine, mean = (
         {
@@ -140,6 +141,7 @@ def test_bad_estimator() -> None:
         make(theta(), estimator="no")
 
 
+@pytest.mark.slow
 @every
 def test_svi_under_a_plate(estimator: str) -> None:
     data = torch.tensor([[2.2, 0.8, 1.1], [3.1, 0.2, 0.9]])

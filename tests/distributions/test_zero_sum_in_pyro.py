@@ -90,6 +90,7 @@ def test_automatic_guides(name: str) -> None:
         close(value.sum(-1), torch.zeros(shape[:-1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [NUTS, HMC])
 def test_monte_carlo(kernel: Any) -> None:
     mcmc = MCMC(kernel(conjugate), num_samples=300, warmup_steps=100, disable_progbar=True)

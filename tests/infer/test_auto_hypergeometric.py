@@ -95,6 +95,7 @@ def exact_elbo(posterior: FisherHypergeometric) -> Tensor:
     return likelihood - kl_divergence(posterior, prior)
 
 
+@pytest.mark.slow
 # "mean" is biased for the single element of the last bag.
 @pytest.mark.parametrize("estimator", ["affine", "implicit"])
 def test_posterior_means_of_latent_counts(estimator: str) -> None:
@@ -255,6 +256,7 @@ def test_sizes_of_the_data_may_change_with_an_amortizer() -> None:
         )
 
 
+@pytest.mark.slow
 def test_amortized_guide_reaches_the_exact_elbo_of_each_bag() -> None:
     pyro.set_rng_seed(1)
     bags = 500
@@ -298,6 +300,7 @@ def test_amortized_guide_reaches_the_exact_elbo_of_each_bag() -> None:
     assert best > amortized > best - 0.05 * best.abs()
 
 
+@pytest.mark.slow
 def test_subsampled_plate_has_the_optimum_of_the_full_batch() -> None:
     guide = AutoHypergeometric(lambda: latent_counts(SEEN, 3))
     fit(lambda: latent_counts(SEEN, 3), guide, TraceMeanField_ELBO(), 700)
@@ -324,6 +327,7 @@ def test_subsample_of_the_guide_is_that_of_the_model() -> None:
         assert replayed.log_prob_sum().isfinite()
 
 
+@pytest.mark.slow
 def test_enumerated_mixture_and_counts_in_one_model() -> None:
     centers = torch.tensor([0.0, 3.0])
 
@@ -414,6 +418,7 @@ def test_several_sites_of_one_amortizer() -> None:
         alone(seen)
 
 
+@pytest.mark.slow
 def test_counts_that_were_drawn_one_by_one() -> None:
     urn = WalleniusHypergeometric(5, SIZES, weights=[1.0, 4.0, 0.5])
 
@@ -508,6 +513,7 @@ def test_copies_keep_their_model() -> None:
         fit(with_weights, guide, Trace_ELBO(), 1)
 
 
+@pytest.mark.slow
 def test_counts_in_an_event_of_the_site() -> None:
     def model() -> None:
         urn = FisherHypergeometric(torch.tensor(TOTALS), SIZES, weights=[1.0, 2.0, 1.0])

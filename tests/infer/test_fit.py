@@ -73,6 +73,7 @@ def test_likelihood_is_highest_at_the_fit():
         assert urns.log_prob(torch.tensor(counts)).sum() < fit.log_likelihood
 
 
+@pytest.mark.slow
 def test_standard_errors_cover_the_truth():
     torch.manual_seed(1)
     truth = torch.tensor([0.0, 0.7, -0.5])

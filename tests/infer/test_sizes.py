@@ -23,6 +23,7 @@ def urns(draw: Any) -> tuple[list[int], list[float], int]:
     return sizes, torch.tensor(log_weights).exp().tolist(), total
 
 
+@pytest.mark.slow
 @given(urn=urns())
 def test_exact_means_tell_the_sizes(urn: tuple[list[int], list[float], int]) -> None:
     sizes, weights, total = urn

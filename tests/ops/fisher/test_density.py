@@ -54,6 +54,7 @@ def test_gradient_and_hessian_under_vmap():
     torch.testing.assert_close(vmap(hessian(value))(many), -covariance(many, sizes, total))
 
 
+@pytest.mark.slow
 # torch.compile instantiates torch.autograd.Function, which torch deprecates.
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 def test_compile():

@@ -45,6 +45,7 @@ def test_sums_of_products():
     assert log_elementary_symmetric(logs, 6) == -math.inf
 
 
+@pytest.mark.slow
 @hypothesis.given(
     st.lists(st.one_of(st.floats(1e-6, 1e6), st.just(0.0)), min_size=1, max_size=30),
     st.integers(0, 35),
@@ -61,6 +62,7 @@ def test_rational_arithmetic(values, max_order):
         assert one == pytest.approx(expected, rel=1e-11, abs=1e-11)
 
 
+@pytest.mark.slow
 def test_many_values():
     logs = torch.randn(3, 301)
     exact = [log_of(e) for e in polynomial(logs[1].exp().tolist())]

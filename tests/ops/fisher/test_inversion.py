@@ -40,6 +40,7 @@ def test_reference(record):
     assert (found[~present] == -math.inf).all()
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=25)
 @hypothesis.given(urns())
 def test_any_urn(urn):

@@ -29,6 +29,7 @@ def assert_exact(ours, urn, group, total):
     assert ours[group, total].item() == pytest.approx(exact, rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.slow
 @hypothesis.given(urns(max_groups=4, max_size=8))
 def test_any_urn(urn):
     log_weights, sizes, _ = urn.tensors

@@ -83,6 +83,7 @@ def test_bias_and_noise_of_five_functions(estimator, urn, bias, noise):
         assert result.noise <= noise, name
 
 
+@pytest.mark.slow
 def test_bias_and_noise_of_gumbel():
     for name, result in errors(URN_25, gumbel, repetitions=40).items():
         assert result.bias <= 0.1, name

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import mpmath
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -67,7 +68,8 @@ def test_every_count_of_any_urn(urn):
 def test_tails_where_scipy_has_minus_infinity():
     sizes, total = torch.tensor([1000.0, 1000.0]), torch.tensor(1000.0)
     log_weights = torch.tensor([0.0, 3.0])
-    theirs = stats.nchypergeom_wallenius(2000, 1000, 1000, math.exp(-3.0)).logpmf(800)
+    with np.errstate(divide="ignore"):  # scipy 1.10 takes the logarithm of its 0
+        theirs = stats.nchypergeom_wallenius(2000, 1000, 1000, math.exp(-3.0)).logpmf(800)
     assert theirs == -math.inf
     ours = wallenius_log_prob(torch.tensor([800.0, 200.0]), log_weights, sizes, total)
     truth = wallenius_oracle.log_prob([800, 200], [0.0, 3.0], [1000, 1000])

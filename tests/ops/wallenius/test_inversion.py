@@ -32,6 +32,7 @@ def test_the_weights_have_these_means(mean: list[float], sizes: list[int]) -> No
     assert present.mean().abs() < 1e-12
 
 
+@pytest.mark.slow
 def test_batches_and_gradients() -> None:
     theta = torch.tensor([[0.3, -0.5, 0.2], [1.0, 0.0, -1.0]])
     sizes, total = torch.tensor([4.0, 3.0, 6.0]), torch.tensor([5.0, 8.0])

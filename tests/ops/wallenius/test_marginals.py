@@ -60,6 +60,7 @@ def test_against_enumeration(sizes: list[int], total: int, weights: list[float])
         torch.testing.assert_close(urn.marginals().probs, every.exp())
 
 
+@pytest.mark.slow
 @given(
     sizes=st.lists(st.integers(0, 5), min_size=3, max_size=3),
     log_weights=st.lists(st.floats(-50, 50), min_size=3, max_size=3),

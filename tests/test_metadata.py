@@ -1,0 +1,26 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+"""What is said about the package outside of it agrees with the package."""
+
+import importlib.metadata
+import re
+from pathlib import Path
+
+import pyro_hypergeo
+from tests.lower_bounds import PYPROJECT, lower_bounds
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_citation_names_this_version() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {pyro_hypergeo.__version__}\n" in citation
+
+
+def test_every_dependency_has_a_lower_bound() -> None:
+    bounds = {line.partition("==")[0] for line in lower_bounds(PYPROJECT.read_text("utf-8"))}
+    requirements = importlib.metadata.requires("pyro_hypergeo") or []
+    needed = {re.split(r"[^\w.-]", line)[0] for line in requirements if "extra ==" not in line}
+    assert needed == {"numpy", "pyro-ppl", "scipy", "torch"}
+    assert needed <= bounds
