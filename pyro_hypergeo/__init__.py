@@ -36,7 +36,9 @@ from .distributions import (
 )
 from .distributions import ZeroSumNormal as ZeroSumNormal
 from .infer import AutoHypergeometric as AutoHypergeometric
+from .infer import GoodnessOfFit as GoodnessOfFit
 from .infer import LawComparison as LawComparison
+from .infer import LikelihoodRatio as LikelihoodRatio
 from .infer import NoFiniteEstimateError as NoFiniteEstimateError
 from .infer import WeightsFit as WeightsFit
 from .infer import compare_laws as compare_laws

@@ -6,13 +6,18 @@
 from .auto_hypergeometric import AutoHypergeometric
 from .compare import LawComparison, compare_laws
 from .expectation import expectation
-from .fit import NoFiniteEstimateError, WeightsFit, fit_weights
+from .fit import fit_weights
+from .goodness_of_fit import GoodnessOfFit, LikelihoodRatio
 from .markov_counts import markov_counts
+from .maximum import NoFiniteEstimateError
 from .sizes import sizes_from_mean
+from .weights_fit import WeightsFit
 
 __all__ = [
     "AutoHypergeometric",
+    "GoodnessOfFit",
     "LawComparison",
+    "LikelihoodRatio",
     "NoFiniteEstimateError",
     "WeightsFit",
     "compare_laws",
