@@ -5,6 +5,8 @@
 
 from .auto_hypergeometric import AutoHypergeometric
 from .compare import LawComparison, compare_laws
+from .exact_equal_weights import ExactTest, exact_test_of_equal_weights
+from .exact_odds_ratio import ExactOddsRatio, exact_common_odds_ratio
 from .expectation import expectation
 from .fit import fit_weights
 from .goodness_of_fit import GoodnessOfFit, LikelihoodRatio
@@ -15,12 +17,16 @@ from .weights_fit import WeightsFit
 
 __all__ = [
     "AutoHypergeometric",
+    "ExactOddsRatio",
+    "ExactTest",
     "GoodnessOfFit",
     "LawComparison",
     "LikelihoodRatio",
     "NoFiniteEstimateError",
     "WeightsFit",
     "compare_laws",
+    "exact_common_odds_ratio",
+    "exact_test_of_equal_weights",
     "expectation",
     "fit_weights",
     "markov_counts",
