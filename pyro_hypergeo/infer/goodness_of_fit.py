@@ -132,8 +132,10 @@ class GoodnessOfFit(NamedTuple):
         return "the same weights in all strata fit"
 
     def __str__(self) -> str:
-        p = "" if self.p_value is None else f", {_p(self.p_value)}"
-        lines = [f"X2 {self.statistic:.4g} on {_degrees(self.degrees_of_freedom)}{p}"]
+        if self.p_value is None:
+            return self.verdict()
+        degrees = _degrees(self.degrees_of_freedom)
+        lines = [f"X2 {self.statistic:.4g} on {degrees}, {_p(self.p_value)}"]
         if self.p_simulated is not None and self.p_simulated_error is not None:
             error = f" (s.e. {self.p_simulated_error:.1g})" if self.p_simulated_error else ""
             lines[0] += f"; by simulation {_p(self.p_simulated)}{error}"
@@ -142,9 +144,8 @@ class GoodnessOfFit(NamedTuple):
         if self.likelihood_ratio is None:
             lines.append(f"{what}none, since {self.why_no_ratio}")
         elif (p_value := self.likelihood_ratio.p_value) is not None:
-            ratio, degrees, _ = self.likelihood_ratio
-            lines.append(f"{what}{ratio:.4g} on {_degrees(degrees)}, {_p(p_value)}")
-        if self.small_counts and self.p_value is not None and self.p_simulated is None:
+            lines.append(f"{what}{self.likelihood_ratio.statistic:.4g} on {degrees}, {_p(p_value)}")
+        if self.small_counts and self.p_simulated is None:
             lines.append("some mean counts are below 5: a simulated p-value is safer")
         return "\n".join(lines)
 

@@ -31,18 +31,22 @@ def pearson(law: Law, theta: Tensor, sizes: Tensor, counts: Tensor) -> Tensor:
 
     :param Tensor theta: log-weights, shape ``(..., G)``; a batch of them is allowed.
     :param Tensor sizes: shape ``(strata, G)``.
-    :param Tensor counts: shape ``(..., strata, G)``.
-    :return: shape ``(...)``, the batch shape of ``theta``.
+    :param Tensor counts: shape ``(..., strata, G)``. It may have more leading dimensions than
+        ``theta``, if all tables in them have the same totals.
+    :return: shape ``(...)``.
     """
-    strata, groups = sizes.shape
-    total = torch.zeros(theta.shape[:-1], dtype=torch.float64)
-    for part in blocks(strata, total.numel() * groups * groups):
-        drawn = counts[..., part, :]
-        theta_of = theta.unsqueeze(-2).expand(*total.shape, *sizes[part].shape)
-        state = law.solve(theta_of, sizes[part], drawn.sum(-1))
-        rest = (drawn - law.mean(state)).unsqueeze(-1)
-        total = total + (whitening(law, state) @ rest).square().sum((-3, -2, -1))
-    return total
+    batch, groups = theta.shape[:-1], sizes.shape[-1]
+    statistic = torch.zeros(batch, dtype=torch.float64)
+    # Counts that differ only in more leading dimensions are from the same urns.
+    totals = counts.sum(-1)
+    while totals.dim() > theta.dim():
+        totals = totals[0]
+    for part in blocks(len(sizes), batch.numel() * groups * groups):
+        theta_of = theta.unsqueeze(-2).expand(*batch, *sizes[part].shape)
+        state = law.solve(theta_of, sizes[part], totals[..., part])
+        rest = (counts[..., part, :] - law.mean(state)).unsqueeze(-1)
+        statistic = statistic + (whitening(law, state) @ rest).square().sum((-3, -2, -1))
+    return statistic
 
 
 def whitening(law: Law, state: Any) -> Tensor:
