@@ -15,6 +15,7 @@ from .maximum import blocks
 
 # The errors of covariances and means: relative to the variances, and to the sizes.
 _COVARIANCE_ERROR, _MEAN_ERROR = 1e-12, 1e-10
+_SMALL_ROOT = 1e-4
 
 
 def pearson(law: Law, theta: Tensor, sizes: Tensor, counts: Tensor) -> Tensor:
@@ -76,9 +77,14 @@ def whitening(law: Law, state: Any) -> Tensor:
     scale = torch.where(deviation > 0, 1 / deviation.where(deviation > 0, 1), 0.0)
     correlation = scale.unsqueeze(-1) * covariance * scale.unsqueeze(-2)
     # Counts have a fixed sum. So one direction has no variance, and no residual either. We give it
-    # the variance 1.
+    # the variance 1. The same for groups that are not there.
     sum_of = torch.nn.functional.normalize(deviation, dim=-1)
     correlation = correlation + sum_of.unsqueeze(-1) * sum_of.unsqueeze(-2)
+    correlation = correlation + torch.diag_embed((deviation == 0).double())
+    # If no variance is small, a triangular root is as good, and ten times as fast.
+    root, failed = torch.linalg.cholesky_ex(correlation)
+    if not failed.any() and root.diagonal(dim1=-2, dim2=-1).min() > _SMALL_ROOT:
+        return torch.linalg.solve_triangular(root, torch.diag_embed(scale), upper=False)
     values, vectors = torch.linalg.eigh(correlation)
     roots = values.clamp(min=_COVARIANCE_ERROR).rsqrt()
     return roots.unsqueeze(-1) * vectors.mT * scale.unsqueeze(-2)

@@ -229,3 +229,12 @@ def test_bad_simulations(simulations: float) -> None:
 def test_compare_laws_says_when_both_are_refuted() -> None:
     assert "60.68 under Fisher's law and 34.35 under Wallenius'" in str(compare_laws(SIZES, SAVED))
     assert "Neither" not in str(compare_laws([[20, 30], [20, 30]], [[18, 12], [3, 2]]))
+
+
+def test_both_ways_to_whiten_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = torch.tensor([[5.0, 3, 0, 4], [2, 0, 7, 1], [0, 0, 3, 0]])
+    counts = torch.tensor([[4.0, 1, 0, 1], [0, 0, 3, 1], [0, 0, 1, 0]])
+    theta = torch.tensor([0.3, -0.2, 0.1, 0.0])
+    fast = pearson(FISHER, theta, sizes, counts)
+    monkeypatch.setattr("pyro_hypergeo.infer.pearson._SMALL_ROOT", 10)
+    torch.testing.assert_close(pearson(FISHER, theta, sizes, counts), fast, rtol=1e-10, atol=0)
