@@ -26,6 +26,10 @@ _EQUAL = 1e-7
 class ExactTest(NamedTuple):
     """The result of :func:`exact_test_of_equal_weights`.
 
+    >>> from pyro_hypergeo import exact_test_of_equal_weights
+    >>> exact_test_of_equal_weights([4, 5, 6], [4, 1, 2])
+    ExactTest(p_value=0.0613, standard_error=0.0, statistic=-4.4520, tables=26)
+
     :ivar float p_value: the p-value: exact, or estimated by simulation.
     :ivar float standard_error: its standard error if it is estimated; 0 if it is exact.
     :ivar float statistic: the statistic of the observed counts: their log-probability, or the score

@@ -28,6 +28,10 @@ _MAX_DOUBLINGS = 60
 class ExactOddsRatio(NamedTuple):
     """The result of :func:`exact_common_odds_ratio`.
 
+    >>> from pyro_hypergeo import exact_common_odds_ratio
+    >>> print(exact_common_odds_ratio([8, 9], [6, 2]))
+    odds ratio 8.828, exact interval 0.7889 to 168.2, p = 0.0567 (two-sided), mid-p = 0.0475
+
     :ivar float odds_ratio: the conditional maximum-likelihood estimate; 0 or ``inf`` if the total
         count of the first group is the smallest or the largest possible.
     :ivar tuple confidence_interval: the exact interval of the odds ratio; each end has its own
@@ -39,6 +43,8 @@ class ExactOddsRatio(NamedTuple):
     :ivar float p_greater: probability of a count as large as observed, or larger.
     :ivar float mid_p_less: ``p_less`` with half of the probability of the observed count.
     :ivar float mid_p_greater: ``p_greater`` with half of it.
+
+    Printed, it is a sentence. Probabilities below 1e-300 are given as 0.
     """
 
     odds_ratio: float
@@ -50,6 +56,13 @@ class ExactOddsRatio(NamedTuple):
     p_greater: float
     mid_p_less: float
     mid_p_greater: float
+
+    def __str__(self) -> str:
+        low, high = self.confidence_interval
+        return (
+            f"odds ratio {self.odds_ratio:.4g}, exact interval {low:.4g} to {high:.4g}, "
+            f"p = {self.p_value:.3g} (two-sided), mid-p = {self.mid_p_value:.3g}"
+        )
 
 
 def exact_common_odds_ratio(

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -67,21 +68,26 @@ def fit_weights(
         one after the other), or a :class:`~pyro_hypergeo.ops.Law`.
     :type law: str or Law
     :return: a :class:`WeightsFit`.
-    :raises ValueError: if ``law`` is unknown; if shapes differ; if there is no group
-        ``reference``; if ``groups`` are not G different names; or if a count is negative, not an
-        integer, or larger than its group.
+    :raises ValueError: if ``law`` is unknown; if shapes differ; if there is one group only, or no
+        group ``reference``; if ``groups`` are not G different names; or if a count is negative, not
+        an integer, or larger than its group.
     :raises NoFiniteEstimateError: if the weight of a group has no finite estimate; it names the
         groups.
     :raises RuntimeError: if Newton's method does not converge in 100 steps.
     """
     law = law_of(law)
     sizes, drawn = checked_strata(group_sizes, counts)
+    if sizes.shape[-1] == 1:
+        raise ValueError(
+            "Expected `group_sizes` of at least two groups, since only ratios of weights have a "
+            f"meaning, but got {tuple(sizes.shape)}."
+        )
     names = _names(groups, sizes.shape[-1])
-    index = None if reference is None else _index(reference, names)
+    base = None if reference is None else _index(reference, names)
     check_finite(sizes, drawn, names)
     theta, likelihood, iterations = maximize(law, sizes, drawn)
     equal = law.log_prob(law.solve(torch.zeros_like(sizes), sizes, drawn.sum(-1)), drawn).sum()
-    relative, covariance, errors = relative_to(theta, likelihood.information, index)
+    relative, covariance, errors = relative_to(theta, likelihood.information, base)
     return WeightsFit(
         relative,
         covariance,
@@ -91,7 +97,7 @@ def fit_weights(
         iterations,
         law.name,
         names,
-        index,
+        base,
         sizes,
         drawn,
         law,
@@ -152,6 +158,10 @@ def _index(reference: int | str, names: tuple[str, ...]) -> int:
                 f"Expected `reference` to be one of {list(names)}, but got {reference!r}."
             )
         return names.index(reference)
+    # An index of numpy or torch is an integer too.
+    if not isinstance(reference, SupportsIndex) or isinstance(reference, bool):
+        raise ValueError(f"Expected `reference` to be an index or a name, but got {reference!r}.")
+    reference = index(reference)
     if not -len(names) <= reference < len(names):
         raise ValueError(
             f"Expected `reference` between {-len(names)} and {len(names) - 1}, but got {reference}."

@@ -26,7 +26,8 @@ def test_names_of_groups_and_reference() -> None:
     assert fit.reference == 1
     assert fit.log_weights[1] == 0
     torch.testing.assert_close(fit.log_weights, fit_weights(SIZES, DRAWN, reference=1).log_weights)
-    assert fit_weights(SIZES, DRAWN, reference=-1).reference == 2
+    for last in (-1, np.int64(2), torch.tensor(2)):
+        assert fit_weights(SIZES, DRAWN, reference=last).reference == 2
 
 
 @pytest.mark.parametrize(
@@ -38,11 +39,18 @@ def test_names_of_groups_and_reference() -> None:
         ([1, 2, 3], None, "`groups` to be 3 texts"),
         (NAMES, "grey", "`reference` to be one of .'red', 'green', 'blue'., but got 'grey'"),
         (None, "red", "`reference` to be one of"),
+        (None, 1.5, "`reference` to be an index or a name, but got 1.5"),
+        (None, True, "`reference` to be an index or a name, but got True"),
     ],
 )
 def test_bad_names(groups, reference, message) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
         fit_weights(SIZES, DRAWN, groups=groups, reference=reference)
+
+
+def test_one_group_has_no_weight() -> None:
+    with pytest.raises(ValueError, match=r"at least two groups.*got \(2, 1\)"):
+        fit_weights([[5], [4]], [[2], [1]])
 
 
 def test_names_in_the_error() -> None:
