@@ -9,6 +9,7 @@ import math
 from typing import Any, NamedTuple
 
 from ..distributions.laws import LAWS
+from ..infer import LikelihoodRatio
 from .check import PosteriorCheck
 from .engine import Posterior
 from .estimate import Estimate
@@ -103,10 +104,18 @@ def _goodness_as_json(report: Report) -> dict[str, Any] | None:
         "p_value": goodness.p_value,
         "p_simulated": goodness.p_simulated,
         "p_simulated_se": goodness.p_simulated_error,
-        "likelihood_ratio": None if ratio is None else ratio._asdict(),
+        "likelihood_ratio": None if ratio is None else _ratio_as_json(ratio),
         "refuted": goodness.refuted,
         "scale": goodness.scale,
         "scaled_se": dict(zip(tested, errors, strict=True)),
+    }
+
+
+def _ratio_as_json(ratio: LikelihoodRatio) -> dict[str, Any]:
+    return {
+        "statistic": ratio.statistic,
+        "degrees_of_freedom": ratio.degrees_of_freedom,
+        "p_value": ratio.p_value,
     }
 
 
