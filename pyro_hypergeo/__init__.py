@@ -46,6 +46,7 @@ from .infer import WeightsFit as WeightsFit
 from .infer import compare_laws as compare_laws
 from .infer import exact_common_odds_ratio as exact_common_odds_ratio
 from .infer import exact_test_of_equal_weights as exact_test_of_equal_weights
+from .infer import exact_test_of_independence as exact_test_of_independence
 from .infer import expectation as expectation
 from .infer import fit_weights as fit_weights
 from .infer import markov_counts as markov_counts

@@ -6,6 +6,7 @@
 from .auto_hypergeometric import AutoHypergeometric
 from .compare import LawComparison, compare_laws
 from .exact_equal_weights import ExactTest, exact_test_of_equal_weights
+from .exact_independence import exact_test_of_independence
 from .exact_odds_ratio import ExactOddsRatio, exact_common_odds_ratio
 from .expectation import expectation
 from .fit import fit_weights
@@ -27,6 +28,7 @@ __all__ = [
     "compare_laws",
     "exact_common_odds_ratio",
     "exact_test_of_equal_weights",
+    "exact_test_of_independence",
     "expectation",
     "fit_weights",
     "markov_counts",

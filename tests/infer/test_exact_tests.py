@@ -13,7 +13,11 @@ import torch
 from scipy.stats import chi2, fisher_exact
 from scipy.stats.contingency import odds_ratio
 
-from pyro_hypergeo import exact_common_odds_ratio, exact_test_of_equal_weights
+from pyro_hypergeo import (
+    exact_common_odds_ratio,
+    exact_test_of_equal_weights,
+    exact_test_of_independence,
+)
 from tests import oracle
 
 # Penicillin in rabbits, treated at once or after 90 minutes: R's help page of mantelhaen.test.
@@ -222,3 +226,71 @@ def test_too_many_sums_are_refused_at_once() -> None:
         exact_test_of_equal_weights([40] * 12, [20] * 12)
     with pytest.raises(ValueError, match="give `simulations`"):
         exact_test_of_equal_weights([1] * 70, [1] * 35 + [0] * 35)
+
+
+def independence(table: list[list[int]]) -> tuple[Fraction, int]:
+    """The p-value from all tables with the same sums, in fractions, and how many there are."""
+    rows, columns = (
+        [sum(row) for row in table],
+        [sum(column) for column in zip(*table, strict=True)],
+    )
+
+    def ways(x: tuple) -> Fraction:
+        top = math.prod(map(math.factorial, rows + columns))
+        cells = math.prod(math.factorial(k) for row in x for k in row)
+        return Fraction(top, math.factorial(sum(rows)) * cells)
+
+    compositions = [
+        [x for x in itertools.product(range(total + 1), repeat=len(columns)) if sum(x) == total]
+        for total in rows
+    ]
+    law = [
+        ways(x)
+        for x in itertools.product(*compositions)
+        if [sum(column) for column in zip(*x, strict=True)] == columns
+    ]
+    assert sum(law) == 1
+    return sum(p for p in law if p <= ways(tuple(map(tuple, table)))), len(law)
+
+
+@pytest.mark.parametrize(
+    "table", [[[4, 1, 0], [1, 3, 2]], [[2, 0, 1], [0, 3, 1], [1, 1, 2]], [[3, 0, 2], [0, 0, 0]]]
+)
+def test_independence_in_fractions(table: list[list[int]]) -> None:
+    exact, number = independence(table)
+    found = exact_test_of_independence(table)
+    assert found.p_value == pytest.approx(float(exact), rel=1e-12)
+    assert (found.standard_error, found.tables) == (0, number)
+    drawn = exact_test_of_independence(table, simulations=20_000, seed=2)
+    assert drawn.statistic == pytest.approx(found.statistic)
+    assert abs(drawn.p_value - exact) <= 4 * drawn.standard_error
+
+
+def test_independence_of_two_columns_is_the_test_of_equal_weights() -> None:
+    table = [[4, 0], [1, 4], [2, 4]]
+    expected = exact_test_of_equal_weights([4, 5, 6], [4, 1, 2])
+    found = exact_test_of_independence(table)
+    assert found.p_value == pytest.approx(expected.p_value, rel=1e-12)
+    assert found.statistic == pytest.approx(expected.statistic, rel=1e-12)
+
+
+def test_job_satisfaction_against_r() -> None:
+    job = [[1, 3, 10, 6], [2, 3, 10, 7], [1, 6, 14, 12], [0, 1, 9, 11]]  # help page of fisher.test
+    found = exact_test_of_independence(job, simulations=50_000)
+    assert abs(found.p_value - 0.7827) < 4 * found.standard_error + 5e-5
+    assert found.standard_error < 0.002
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "message"),
+    [
+        ([1, 2], {}, r"`table` of shape \(rows, columns\).*got \(2,\)"),
+        ([[1, -2], [0, 1]], {}, r"`table`.*-2 at index \(0, 1\)"),
+        ([[1, 0.5], [0, 1]], {}, r"`table`.*0.5 at index \(0, 1\)"),
+        ([[9, 9, 9], [9, 9, 9]], {"max_enumeration": 50}, "max_enumeration = 50.*`simulations`"),
+        ([[1, 2], [0, 1]], {"simulations": -1}, "`simulations`.*-1"),
+    ],
+)
+def test_bad_input_of_independence(table, options, message) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match=message):
+        exact_test_of_independence(table, **options)
