@@ -36,10 +36,17 @@ from .distributions import (
 )
 from .distributions import ZeroSumNormal as ZeroSumNormal
 from .infer import AutoHypergeometric as AutoHypergeometric
+from .infer import ExactOddsRatio as ExactOddsRatio
+from .infer import ExactTest as ExactTest
+from .infer import GoodnessOfFit as GoodnessOfFit
 from .infer import LawComparison as LawComparison
+from .infer import LikelihoodRatio as LikelihoodRatio
 from .infer import NoFiniteEstimateError as NoFiniteEstimateError
 from .infer import WeightsFit as WeightsFit
 from .infer import compare_laws as compare_laws
+from .infer import exact_common_odds_ratio as exact_common_odds_ratio
+from .infer import exact_test_of_equal_weights as exact_test_of_equal_weights
+from .infer import exact_test_of_independence as exact_test_of_independence
 from .infer import expectation as expectation
 from .infer import fit_weights as fit_weights
 from .infer import markov_counts as markov_counts

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..infer import NoFiniteEstimateError, fit_weights
+from ..infer import GoodnessOfFit, NoFiniteEstimateError, WeightsFit, fit_weights
 from .model import urns_of
 from .table import Table
+
+# Small counts need simulated tables. A large table gets fewer of them, and a very large one none.
+_SIMULATIONS, _FEWEST_SIMULATIONS, _MAX_CELLS = 10_000, 1_000, 20_000_000
 
 
 class Estimate(NamedTuple):
@@ -20,6 +23,8 @@ class Estimate(NamedTuple):
     log_likelihood: float | None
     log_likelihood_equal: float
     why_not: str  # why some are not finite; empty if all are
+    goodness: GoodnessOfFit | None  # None if there is no estimate to test
+    tested: list[str]  # the groups with a finite estimate
 
 
 def estimate(table: Table, reference: int, law: str = "fisher") -> Estimate:
@@ -39,6 +44,8 @@ def estimate(table: Table, reference: int, law: str = "fisher") -> Estimate:
         fit.log_likelihood.item(),
         fit.log_likelihood_equal.item(),
         "",
+        _goodness(fit),
+        table.groups,
     )
 
 
@@ -48,6 +55,7 @@ def _partial(table: Table, reference: int, law: str, comparable: list[int]) -> E
     log_weights: list[float | None] = [None] * len(table.groups)
     errors: list[float | None] = [None] * len(table.groups)
     log_weights[reference] = errors[reference] = 0.0
+    goodness = None
     if len(comparable) > 1:
         part = fit_weights(
             table.sizes[:, comparable],
@@ -58,14 +66,29 @@ def _partial(table: Table, reference: int, law: str, comparable: list[int]) -> E
         for index, group in enumerate(comparable):
             log_weights[group] = part.log_weights[index].item()
             errors[group] = part.standard_errors[index].item()
+        goodness = _goodness(part)
     reasons = [
         _reason(table, group, reference)
         for group in range(len(table.groups))
         if group not in comparable
     ]
     return Estimate(
-        log_weights, errors, None, _equal(table, law), "; ".join(dict.fromkeys(reasons))
+        log_weights,
+        errors,
+        None,
+        _equal(table, law),
+        "; ".join(dict.fromkeys(reasons)),
+        goodness,
+        [table.groups[group] for group in comparable],
     )
+
+
+def _goodness(fit: WeightsFit) -> GoodnessOfFit:
+    goodness = fit.goodness_of_fit()
+    simulations = min(_SIMULATIONS, _MAX_CELLS // fit.counts.numel())
+    if goodness.small_counts and simulations >= _FEWEST_SIMULATIONS:
+        return fit.goodness_of_fit(simulations)
+    return goodness
 
 
 def _reason(table: Table, group: int, reference: int) -> str:

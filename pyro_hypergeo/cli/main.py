@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from .. import datasets
 from ..distributions.laws import LAWS
+from .check import check_posterior, save_check
 from .engine import Posterior
 from .errors import CommandError
 from .estimate import estimate
@@ -64,18 +65,26 @@ def _run(options: argparse.Namespace) -> None:
         if options.plot.suffix.lower() != ".png":
             raise CommandError(f"--plot {options.plot}: expected a name that ends in .png")
         require("--plot", "matplotlib", "plot")
+    if options.check is not None:
+        if options.check.suffix.lower() != ".png":
+            raise CommandError(f"--check {options.check}: expected a name that ends in .png")
+        require("--check", "matplotlib", "plot")
     if options.netcdf is not None:
         require_arviz()
-    for option in ("plot", "json", "netcdf"):
+    for option in ("plot", "check", "json", "netcdf"):
         if getattr(options, option) is not None:
             _check_writable(f"--{option}", getattr(options, option))
     posterior = _infer(options, table, reference)
+    check = None
+    if options.check is not None:
+        check = check_posterior(table, posterior, options.law, options.seed)
     report = make_report(
         table,
         reference,
         posterior,
         estimate(table, reference, options.law),
         options.law,
+        check,
     )
     print(as_text(report))
     try:
@@ -84,6 +93,8 @@ def _run(options: argparse.Namespace) -> None:
             options.json.write_text(text + "\n", encoding="utf-8")
         if options.plot is not None:
             save_plot(report, options.plot)
+        if check is not None:
+            save_check(check, table, options.check)
         if options.netcdf is not None:
             save_netcdf(report, posterior.draws(options.samples, options.seed), options.netcdf)
     except OSError as error:
@@ -205,6 +216,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--plot", metavar="FILE.png", type=Path, help="draw weights and intervals there"
+    )
+    parser.add_argument(
+        "--check",
+        metavar="FILE.png",
+        type=Path,
+        help="compare the table with tables drawn from the posterior, and draw that there",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the numbers there")
     parser.add_argument(

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..distributions import ZeroSumNormal
 from ..distributions.laws import LAWS
 from ..distributions.urn_law import UrnLaw
+from ..infer.maximum import log_likelihood
 from ..ops.zero_sum import zero_sum_vector
 from .table import Table
 
@@ -58,7 +59,7 @@ def laplace(table: Table, prior_scale: float, law: str = "fisher") -> tuple[Tens
 
     # The log-density is strictly concave. So there is one mode, and damped Newton steps reach it.
     def log_density(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        likelihood = LAWS[law].law.log_likelihood(basis @ z, table.sizes, table.counts)
+        likelihood = log_likelihood(LAWS[law].law, basis @ z, table.sizes, table.counts)
         prior = torch.eye(len(z), dtype=basis.dtype) / prior_scale**2
         return (
             likelihood.value - 0.5 * (z / prior_scale).square().sum(),

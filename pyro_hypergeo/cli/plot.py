@@ -59,11 +59,18 @@ def save_plot(report: Report, path: Path) -> None:
     axes.set_yticks(heights, [_literal(group.name) for group in groups])
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlabel(_literal(f"weight of one element relative to one of {report.reference}"))
-    axes.set_title(_literal(f"Weights of the groups in {report.table.name}"))
+    axes.set_title(_literal(f"Weights of the groups in {report.table.name}{_warning(report)}"))
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     figure.savefig(path, format="png", dpi=150)
+
+
+def _warning(report: Report) -> str:
+    goodness = report.estimate.goodness
+    if goodness is None or not goodness.refuted:
+        return ""
+    return "\n" + goodness.verdict().replace("; ", ":\n")
 
 
 def _exp(log_weight: float) -> float:

@@ -9,6 +9,8 @@ import math
 from typing import Any, NamedTuple
 
 from ..distributions.laws import LAWS
+from ..infer import LikelihoodRatio
+from .check import PosteriorCheck
 from .engine import Posterior
 from .estimate import Estimate
 from .table import Table
@@ -37,6 +39,7 @@ class Report(NamedTuple):
     posterior: Posterior
     estimate: Estimate
     law: str
+    check: PosteriorCheck | None = None
 
 
 def make_report(
@@ -45,8 +48,9 @@ def make_report(
     posterior: Posterior,
     estimate: Estimate,
     law: str = "fisher",
+    check: PosteriorCheck | None = None,
 ) -> Report:
-    """Collect posterior and estimate, both relative to the reference."""
+    """Collect posterior, estimate and check, the first two relative to the reference."""
     columns = (*posterior.relative_to(reference), *posterior.interval(reference))
     rows = zip(
         table.groups,
@@ -56,7 +60,7 @@ def make_report(
         strict=True,
     )
     groups = [GroupSummary(*row) for row in rows]
-    return Report(table, table.groups[reference], groups, posterior, estimate, law)
+    return Report(table, table.groups[reference], groups, posterior, estimate, law, check)
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -71,6 +75,7 @@ def as_json(report: Report) -> dict[str, Any]:
             "se": {group.name: group.mle_se for group in report.groups},
             "log_likelihood": report.estimate.log_likelihood,
         },
+        "goodness_of_fit": _goodness_as_json(report),
         "posterior": {
             "log_weights": {
                 group.name: {
@@ -83,13 +88,48 @@ def as_json(report: Report) -> dict[str, Any]:
             },
             **report.posterior.diagnostics(),
         },
+        **({} if report.check is None else {"posterior_check": report.check.as_json()}),
+    }
+
+
+def _goodness_as_json(report: Report) -> dict[str, Any] | None:
+    goodness, tested = report.estimate.goodness, report.estimate.tested
+    if goodness is None:
+        return None
+    ratio, errors = goodness.likelihood_ratio, goodness.scaled_standard_errors.tolist()
+    return {
+        "groups": tested,
+        "statistic": goodness.statistic,
+        "degrees_of_freedom": goodness.degrees_of_freedom,
+        "p_value": goodness.p_value,
+        "p_simulated": goodness.p_simulated,
+        "p_simulated_se": goodness.p_simulated_error,
+        "likelihood_ratio": None if ratio is None else _ratio_as_json(ratio),
+        "refuted": goodness.refuted,
+        "scale": goodness.scale,
+        "scaled_se": dict(zip(tested, errors, strict=True)),
+    }
+
+
+def _ratio_as_json(ratio: LikelihoodRatio) -> dict[str, Any]:
+    return {
+        "statistic": ratio.statistic,
+        "degrees_of_freedom": ratio.degrees_of_freedom,
+        "p_value": ratio.p_value,
     }
 
 
 def as_text(report: Report) -> str:
     """The report as a table and sentences."""
-    parts = [_head(report), _grid(report), _columns(report), _sentences(report), _fit(report)]
-    return "\n\n".join(parts)
+    parts = [
+        _head(report),
+        _grid(report),
+        _columns(report),
+        _sentences(report),
+        _goodness(report),
+        _fit(report),
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _head(report: Report) -> str:
@@ -162,6 +202,16 @@ def _sentence(group: GroupSummary, reference: str, digits: int) -> str:
         f"{group.name}: each element counts {weight} times as much as one of {reference} "
         f"when the drawn ones are chosen (90% interval {interval}{equal})"
     )
+
+
+def _goodness(report: Report) -> str:
+    estimate, lines = report.estimate, []
+    if estimate.goodness is not None:
+        alone = f" ({', '.join(estimate.tested)} alone)" if estimate.why_not else ""
+        lines = [f"Fit{alone}: {estimate.goodness}"]
+    if report.check is not None:
+        lines.append(report.check.sentence())
+    return "\n".join(lines)
 
 
 def _fit(report: Report) -> str:

@@ -5,17 +5,30 @@
 
 from .auto_hypergeometric import AutoHypergeometric
 from .compare import LawComparison, compare_laws
+from .exact_equal_weights import ExactTest, exact_test_of_equal_weights
+from .exact_independence import exact_test_of_independence
+from .exact_odds_ratio import ExactOddsRatio, exact_common_odds_ratio
 from .expectation import expectation
-from .fit import NoFiniteEstimateError, WeightsFit, fit_weights
+from .fit import fit_weights
+from .goodness_of_fit import GoodnessOfFit, LikelihoodRatio
 from .markov_counts import markov_counts
+from .maximum import NoFiniteEstimateError
 from .sizes import sizes_from_mean
+from .weights_fit import WeightsFit
 
 __all__ = [
     "AutoHypergeometric",
+    "ExactOddsRatio",
+    "ExactTest",
+    "GoodnessOfFit",
     "LawComparison",
+    "LikelihoodRatio",
     "NoFiniteEstimateError",
     "WeightsFit",
     "compare_laws",
+    "exact_common_odds_ratio",
+    "exact_test_of_equal_weights",
+    "exact_test_of_independence",
     "expectation",
     "fit_weights",
     "markov_counts",

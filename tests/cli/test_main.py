@@ -43,7 +43,15 @@ def numbers(tmp_path: Path, *argv: str) -> dict[str, Any]:
 @pytest.mark.slow
 def test_titanic_against_the_reference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = numbers(tmp_path, "--reference", "3rd")
-    assert list(out) == ["groups", "reference", "law", "engine", "mle", "posterior"]
+    assert list(out) == [
+        "groups",
+        "reference",
+        "law",
+        "engine",
+        "mle",
+        "goodness_of_fit",
+        "posterior",
+    ]
     assert out["law"] == "fisher"
     assert out["engine"] == "svi"
     assert out["groups"] == list(TITANIC_MLE)
