@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from .columns import ColumnError, Columns, choose
 from .errors import TableError
-from .numbers import CellError, count, is_missing, outcome
+from .numbers import CellError, count, is_empty, is_missing, outcome
 from .options import ReadOptions
 from .records import Records, found_separator
 
@@ -69,7 +69,7 @@ def _unused(records: Records, columns: Columns) -> list[str]:
     names = [
         records.header[at] or "one without a name"
         for at in columns.unused
-        if any(row[at] not in ("", None) for _, row in records.rows)
+        if not all(is_empty(row[at]) or row[at] is None for _, row in records.rows)
     ]
     if not names:
         return []
@@ -83,11 +83,11 @@ def _numbers(records: Records, columns: Columns, number: int, row: list[Any]) ->
         [columns.outcome] if columns.outcome >= 0 else [columns.size, columns.drawn, columns.left]
     )
     used = [at for at in places if at >= 0]
-    if any(is_missing(row[at]) for at in used) or all(row[at] == "" for at in used):
+    if any(is_missing(row[at]) for at in used) or all(is_empty(row[at]) for at in used):
         return None
     # The name of the group comes first in the row, so a reader looks for its fault first.
     for at in (columns.group, *used):
-        if row[at] == "":
+        if is_empty(row[at]):
             raise CellError(f"the {records.header[at]} is empty")
     if columns.outcome >= 0:
         return Cell(1, int(outcome(row[columns.outcome], records.header[columns.outcome])), number)
@@ -111,7 +111,7 @@ def _names(records: Records, places: tuple[int, ...], number: int, row: list[Any
     for at in places:
         value = row[at]
         # In a file "NA" may be the name of a group. In a DataFrame a missing value is one.
-        if value == "" or (not isinstance(value, str) and is_missing(value)):
+        if is_empty(value) or (not isinstance(value, str) and is_missing(value)):
             raise TableError(f"{records.at(number)}the {records.header[at]} is empty")
         yield str(value)
 
@@ -128,7 +128,7 @@ def _twice(
     stratum, group = _key(records, columns, number, row)
     where = f" in stratum {', '.join(stratum)!r}" if stratum else ""
     message = f"{records.at(number)}group {group!r}{where} is already on {records.numbers([first])}"
-    differ = [records.header[at] for at in columns.unused if row[at] != before[at]]
+    differ = [records.header[at] for at in columns.unused if str(row[at]) != str(before[at])]
     for name in [name for name in differ if name][:1]:
         message += f"; if {name!r} names the strata, write {options.spelled('stratum', name)}"
     return TableError(f"{message}; {options.spelled('sum_rows')} adds such rows")

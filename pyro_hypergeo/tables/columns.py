@@ -140,8 +140,8 @@ def _like_stratum(name: str) -> bool:
 
 
 def _explain(header: list[str], options: ReadOptions, absent: list[str], separator: str) -> str:
-    names = " and no ".join(map(repr, absent))
-    message = f"no column {names} in the header {_shown(header)!r}"
+    names = " and ".join(f"no column {name!r}" for name in absent)
+    message = f"{names} in the header {_shown(header)!r}"
     if _is_wide(header):
         return (
             f"{message}; the table seems to be wide, with a pair of columns for each group. "

@@ -30,7 +30,12 @@ def is_missing(value: Any) -> bool:
     """Whether a cell says that its value is not known; an empty cell does not."""
     if isinstance(value, str):
         return value.casefold() in _MISSING
-    return value is None or value != value or str(value) in ("<NA>", "NaT")
+    return value is None or str(value) in ("nan", "<NA>", "NaT")
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a cell holds nothing."""
+    return isinstance(value, str) and not value
 
 
 def count(value: Any, name: str, separator: str = "") -> int:

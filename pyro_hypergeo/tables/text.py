@@ -85,7 +85,8 @@ def _decoded(label: str, content: bytes, notes: list[str]) -> str:
             try:
                 return content.decode(encoding)
             except UnicodeDecodeError as error:
-                number = _line(content, error.start)
+                # The decoder may have cut the mark off, so count in what it has seen.
+                number = _line(error.object, error.start)
                 raise TableError(f"{label}:{number}: not {title}, though marked so") from None
     if b"\0" in content:
         return _without_mark(label, content, notes)
