@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from ..distributions.arrays import Numbers, as_tensor, check_labels
 from ..distributions.laws import law_of
 from ..ops.errors import check
 from ..ops.law import Law, LogLikelihood
@@ -76,8 +76,8 @@ class NoFiniteEstimateError(ValueError):
 
 
 def fit_weights(
-    group_sizes: Tensor | Sequence[Any],
-    counts: Tensor | Sequence[Any],
+    group_sizes: Numbers,
+    counts: Numbers,
     *,
     reference: int | None = None,
     law: str | Law = "fisher",
@@ -111,7 +111,7 @@ def fit_weights(
     [1] McCullagh, P. and Nelder, J. A. (1989) "Generalized Linear Models", section 7.3.
 
     :param group_sizes: sizes, of shape ``(G,)`` or ``(strata, G)``; 0 if a stratum does not have
-        the group.
+        the group. A list, a numpy array, a tensor, or a DataFrame whose columns are the groups.
     :param counts: drawn counts, of the same shape.
     :param int reference: index of the group whose log-weight is 0; if not given, the log-weights
         have mean 0.
@@ -120,12 +120,14 @@ def fit_weights(
     :type law: str or Law
     :return: a :class:`WeightsFit`.
     :raises ValueError: if ``law`` is unknown; if shapes differ; if there is no group
-        ``reference``; or if a count is negative, not an integer, or larger than its group.
+        ``reference``; if a count is negative, not an integer, or larger than its group; or if two
+        DataFrames do not have the same columns and rows in the same order.
     :raises NoFiniteEstimateError: if the weight of a group has no finite estimate; it names the
         groups.
     :raises RuntimeError: if Newton's method does not converge in 100 steps.
     """
     law = law_of(law)
+    check_labels(group_sizes=group_sizes, counts=counts)
     sizes, drawn = _as_strata("group_sizes", group_sizes), _as_strata("counts", counts)
     if sizes.shape != drawn.shape:
         raise ValueError(
@@ -151,8 +153,8 @@ def fit_weights(
     return WeightsFit(relative, covariance, errors, likelihood.value, equal, iterations, law.name)
 
 
-def _as_strata(name: str, values: Tensor | Sequence[Any]) -> Tensor:
-    table = torch.as_tensor(values).detach().double()
+def _as_strata(name: str, values: Numbers) -> Tensor:
+    table = as_tensor(values, name=name).detach().double()
     if table.dim() == 1:
         table = table.unsqueeze(0)
     if table.dim() != 2 or table.numel() == 0:
