@@ -76,6 +76,9 @@ def test_wheel_runs_away_from_the_source(wheel: Path, tmp_path: Path) -> None:
     path = "import pyro_hypergeo.datasets as d; print(d.path('titanic.csv'))"
     assert Path(run("-c", path, **where).strip()).is_relative_to(target)
     assert "usage" in run("-m", "pyro_hypergeo", "--help", **where).lower()
+    assert run(target / "bin" / "pyro-hypergeo", "--help", **where).startswith(
+        "usage: pyro-hypergeo"
+    )
 
 
 def imports(file: Path) -> set[str]:

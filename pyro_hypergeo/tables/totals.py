@@ -82,8 +82,8 @@ def _is_total(
     if named and exact:
         notes.append(f"{at}{title} is the sum of the others; left out ({rows})")
         return True
-    doubt = "is the sum of the others" if exact else "is called a total, but is not their sum"
+    doubt = "is" if exact else "is called a total, but is not"
     raise TableError(
-        f"{at}{title} {doubt} ({rows}); remove it if it is a total, or keep it by "
-        f"{options.spelled('keep_totals')}"
+        f"{at}{title} {doubt} the sum of the others ({rows}); remove it if it is a total, "
+        f"or keep it by {options.spelled('keep_totals')}"
     )

@@ -108,11 +108,11 @@ def test_totals_are_left_out_with_a_note(name: str, read) -> None:  # type: igno
 REFUSED = {
     "not the sum": (
         "group,size,drawn\na,10,4\nb,12,6\nTotal,23,10\n",
-        ":4: group 'Total' is called a total, but is not their sum (line 4)",
+        ":4: group 'Total' is called a total, but is not the sum of the others (line 4)",
     ),
     "not the sum of those drawn": (
         "group,size,drawn\na,10,4\nb,12,6\nTotal,22,11\n",
-        ":4: group 'Total' is called a total, but is not their sum (line 4)",
+        ":4: group 'Total' is called a total, but is not the sum of the others (line 4)",
     ),
     "no name": (
         "group,size,drawn\na,10,4\nb,12,6\nboth,22,10\n",
