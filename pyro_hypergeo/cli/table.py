@@ -37,8 +37,8 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
         ("left", "column of how many were not drawn; the size is drawn + left"),
         (
             "outcome",
-            "column that says whether an element was drawn (0/1, yes/no); then each row is "
-            "one element",
+            "column that says whether an element was drawn (0/1, yes/no); then each row is one "
+            "element, or --size elements",
         ),
     ):
         options.add_argument(f"--{name}", metavar="COL", help=meaning)

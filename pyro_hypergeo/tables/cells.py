@@ -60,7 +60,7 @@ def cells_of(records: Records, options: ReadOptions) -> tuple[Cells, list[str]]:
     if skipped:
         notes.append(f"{records.at(skipped[0])}no number in {records.numbers(skipped)}; left out")
     if not cells:
-        raise TableError(f"{records.at(records.header_at or 1)}no rows below the header")
+        raise TableError(f"{records.at(records.header_at)}no rows below the header")
     return cells, notes
 
 
@@ -79,9 +79,7 @@ def _unused(records: Records, columns: Columns) -> list[str]:
 
 def _numbers(records: Records, columns: Columns, number: int, row: list[Any]) -> Cell | None:
     """The numbers of a row; None if one is missing or if it has none at all."""
-    places = (
-        [columns.outcome] if columns.outcome >= 0 else [columns.size, columns.drawn, columns.left]
-    )
+    places = [columns.outcome, columns.size, columns.drawn, columns.left]
     used = [at for at in places if at >= 0]
     if any(is_missing(row[at]) for at in used) or all(is_empty(row[at]) for at in used):
         return None
@@ -89,9 +87,16 @@ def _numbers(records: Records, columns: Columns, number: int, row: list[Any]) ->
     for at in (columns.group, *used):
         if is_empty(row[at]):
             raise CellError(f"the {records.header[at]} is empty")
+    numbers = {
+        at: count(row[at], records.header[at], records.separator)
+        for at in used
+        if at != columns.outcome
+    }
     if columns.outcome >= 0:
-        return Cell(1, int(outcome(row[columns.outcome], records.header[columns.outcome])), number)
-    numbers = {at: count(row[at], records.header[at], records.separator) for at in used}
+        # With a size, a row stands for so many elements that are alike.
+        size = numbers.get(columns.size, 1)
+        was_drawn = outcome(row[columns.outcome], records.header[columns.outcome])
+        return Cell(size, size * was_drawn, number)
     drawn = numbers[columns.drawn]
     if columns.left >= 0:
         return Cell(drawn + numbers[columns.left], drawn, number)

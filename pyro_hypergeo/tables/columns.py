@@ -58,6 +58,7 @@ def choose(header: list[str], options: ReadOptions, separator: str = "") -> Colu
         role: _one(header, name, role, options) for role, name in _wanted(header, options).items()
     }
     strata = tuple(_one(header, name, "stratum", options) for name in options.strata)
+    _refuse_two_uses(header, [*places.values(), *strata])
     if not strata:
         strata = _default_stratum(header, options, set(places.values()))
     ignored = {_one(header, name, "ignore", options) for name in options.ignored}
@@ -78,8 +79,9 @@ def _wanted(header: list[str], options: ReadOptions) -> dict[str, str]:
         return bool(_places(header, name))
 
     said = options.size or options.drawn or options.left
-    if options.outcome or (not said and has("outcome") and not has("drawn")):
-        roles = ["group", "outcome"]
+    others = any(has(name) for name in ("size", "drawn", "left"))
+    if options.outcome or (has("outcome") and not said and not others):
+        roles = ["group", "outcome", *(["size"] if options.size else [])]
     elif options.left or (not options.size and not has("size") and has("left")):
         roles = ["group", "drawn", "left"]
     else:
@@ -121,6 +123,12 @@ def _default_stratum(header: list[str], options: ReadOptions, used: set[int]) ->
     return tuple(found)
 
 
+def _refuse_two_uses(header: list[str], places: list[int]) -> None:
+    for at in places:
+        if places.count(at) > 1:
+            raise ColumnError(f"the column {header[at]!r} cannot be two things at once")
+
+
 def _refuse_strata(header: list[str], options: ReadOptions, unused: list[int]) -> None:
     for at in unused:
         if _like_stratum(header[at]):
@@ -147,6 +155,8 @@ def _explain(header: list[str], options: ReadOptions, absent: list[str], separat
             f"{message}; the table seems to be wide, with a pair of columns for each group. "
             "Write one row for each group and stratum: group,size,drawn,stratum"
         )
+    if separator and len(header) == 1:
+        return f"{message}, which is one field; expected a comma, a semicolon or a tab in it"
     if separator:
         message += f"; the separator seems to be {separator}"
     roles = {name: role for role, name in _wanted(header, options).items()}

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
@@ -20,15 +19,24 @@ def comparable_sets(sizes: Tensor, counts: Tensor) -> list[list[int]]:
     :param counts: drawn counts, of the same shape.
     """
     drawn, total = counts.sum(-1), sizes.sum(-1)
-    present = (sizes > 0)[(drawn > 0) & (drawn < total)]
-    label = torch.arange(sizes.shape[-1])
-    for stratum in present:
-        joined = torch.isin(label, label[stratum])
-        if joined.any():
-            label[joined] = label[joined].min()
-    sets = [(label == first).nonzero().flatten().tolist() for first in label.unique().tolist()]
+    informative = (drawn > 0) & (drawn < total)
+    parent = list(range(sizes.shape[-1]))
+
+    def root(group: int) -> int:
+        while parent[group] != group:
+            parent[group] = group = parent[parent[group]]
+        return group
+
+    first: dict[int, int] = {}  # the first group of each stratum
+    for stratum, group in (sizes * informative.unsqueeze(-1)).nonzero().tolist():
+        parent[root(group)] = root(first.setdefault(stratum, group))
+    found: dict[int, list[int]] = {}
+    for group in range(len(parent)):
+        found.setdefault(root(group), []).append(group)
     elements = sizes.sum(0).tolist()
-    return sorted(sets, key=lambda groups: (-len(groups), -sum(elements[g] for g in groups)))
+    return sorted(
+        found.values(), key=lambda groups: (-len(groups), -sum(elements[g] for g in groups))
+    )
 
 
 def largest_comparable(sizes: Tensor, counts: Tensor) -> int:

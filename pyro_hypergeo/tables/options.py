@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from .errors import TableError
+
 
 class ReadOptions(NamedTuple):
     """The options of :func:`~pyro_hypergeo.tables.read_table`; None if the user says nothing."""
@@ -32,6 +34,17 @@ class ReadOptions(NamedTuple):
     def ignored(self) -> tuple[str, ...]:
         """The names of the columns that the user does not want."""
         return (self.ignore,) if isinstance(self.ignore, str) else tuple(self.ignore)
+
+    def check(self) -> None:
+        """Check that the options do not contradict each other.
+
+        :raises TableError: if they do.
+        """
+        for one, other in (("left", "size"), ("outcome", "drawn"), ("outcome", "left")):
+            given = getattr(self, one), getattr(self, other)
+            if None not in given:
+                options = " and ".join(map(self.spelled, (one, other), given))
+                raise TableError(f"{options} exclude each other")
 
     def spelled(self, option: str, value: str | None = None) -> str:
         """An option as the user writes it, for a message; a switch if there is no value."""

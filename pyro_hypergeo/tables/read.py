@@ -49,7 +49,7 @@ def read_table(
     :param str drawn: name of the column of drawn counts.
     :param str left: name of the column of how many were not drawn. Then a size is drawn + left.
     :param str outcome: name of a column that says of one element whether it was drawn (0 or 1, yes
-        or no). Then each row is an element.
+        or no). Then each row is an element, or, with ``size``, so many elements.
     :param stratum: name of the column of strata, or names of several that together name a stratum.
     :param ignore: name or names of columns that are not to be used.
     :param bool sum_rows: add the rows of one group and stratum. Without it they are a mistake.
@@ -78,4 +78,5 @@ def read_with(source: Source, options: ReadOptions) -> Table:
     :raises TableError: if the table has a mistake.
     :raises OSError: if the file cannot be read.
     """
+    options.check()
     return table_of(of_text(read_text(source), options), options)

@@ -28,8 +28,10 @@ class Records(NamedTuple):
     notes: list[str]
 
     def at(self, number: int) -> str:
-        """The place of a row, for a message."""
-        return f"{self.label}:{number}: " if self.in_file else f"{self.label}, row {number}: "
+        """The place of a row, or of the header, for a message."""
+        if self.in_file:
+            return f"{self.label}:{number}: "
+        return f"{self.label}, row {number}: " if number else f"{self.label}: "
 
     def numbers(self, rows: list[int]) -> str:
         """Numbers of rows in words: "lines 3, 7 and 9"."""

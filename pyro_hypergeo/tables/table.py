@@ -14,7 +14,7 @@ from torch import Tensor
 from .cells import Cells, cells_of
 from .comparison import comparable_sets, largest_comparable
 from .errors import TableError
-from .numbers import LARGEST
+from .numbers import LARGEST, is_missing
 from .options import ReadOptions
 from .records import Records, of_frame, of_mappings
 from .totals import without_totals
@@ -98,26 +98,27 @@ def table_of(records: Records, options: ReadOptions) -> Table:
 
     :raises TableError: if the table has a mistake.
     """
+    options.check()
     cells, notes = cells_of(records, options)
     first = records.at(next(iter(cells.values())).number)
     cells, more = without_totals(records, cells, options)
     table = _assemble(records.name, cells)
     _check_informative(first, table)
     table, lone = _without_lone_groups(records, cells, table)
-    notes = [*records.notes, *notes, *more, *lone, *_apart(first, table)]
+    doubts = [*_doubtful_names(first, table), *_apart(first, table)]
+    notes = [*records.notes, *notes, *more, *lone, *doubts]
     return table._replace(notes=tuple(notes))
 
 
 def _assemble(name: str, cells: Cells) -> Table:
-    strata = list(dict.fromkeys(stratum for stratum, _ in cells))
-    groups = list(dict.fromkeys(group for _, group in cells))
-    empty = (0, 0)
-    grid = [
-        [cells[stratum, group][:2] if (stratum, group) in cells else empty for group in groups]
-        for stratum in strata
-    ]
-    sizes, counts = torch.tensor(grid, dtype=torch.float64).unbind(-1)
-    return Table(name, groups, sizes, counts, tuple(map(", ".join, strata)))
+    strata = {stratum: at for at, stratum in enumerate(dict.fromkeys(s for s, _ in cells))}
+    groups = {group: at for at, group in enumerate(dict.fromkeys(g for _, g in cells))}
+    rows = torch.tensor([strata[stratum] for stratum, _ in cells])
+    columns = torch.tensor([groups[group] for _, group in cells])
+    numbers = torch.tensor([cell[:2] for cell in cells.values()], dtype=torch.float64)
+    grid = torch.zeros(2, len(strata), len(groups), dtype=torch.float64)
+    grid[:, rows, columns] = numbers.mT
+    return Table(name, list(groups), grid[0], grid[1], tuple(map(", ".join, strata)))
 
 
 def _check_informative(first: str, table: Table) -> None:
@@ -147,7 +148,7 @@ def _without_lone_groups(records: Records, cells: Cells, table: Table) -> tuple[
     lone = [g for g in range(len(table.groups)) if present[:, g].any() and not shared[:, g].any()]
     if not lone:
         return table, []
-    names = [table.groups[group] for group in lone]
+    names = dict.fromkeys(table.groups[group] for group in lone)
     numbers = [cell.number for (_, group), cell in cells.items() if group in names]
     at, rows = records.at(numbers[0]), records.numbers(numbers)
     if not shared.any():
@@ -157,6 +158,22 @@ def _without_lone_groups(records: Records, cells: Cells, table: Table) -> tuple[
     which = f"group {title} is alone" if len(names) == 1 else f"the groups {title} are alone"
     note = f"{at}{which} in each stratum, so nothing compares {'it' if len(names) == 1 else 'them'}"
     return _assemble(table.name, rest), [f"{note}; left out ({rows})"]
+
+
+def _doubtful_names(first: str, table: Table) -> list[str]:
+    """Notes on names that may be a missing value, or the same name in another spelling."""
+    notes = [
+        f"{first}a {kind} is called {name!r}; it is kept"
+        for kind, names in (("group", table.groups), ("stratum", table.strata))
+        for name in names
+        if is_missing(name)
+    ]
+    spelled: dict[str, str] = {}
+    for name in table.groups:
+        other = spelled.setdefault(" ".join(name.casefold().split()), name)
+        if other != name:
+            notes.append(f"{first}the groups {other!r} and {name!r} are taken as different")
+    return notes
 
 
 def _apart(first: str, table: Table) -> list[str]:

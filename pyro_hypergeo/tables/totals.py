@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from .cells import Cell, Cells, Key
+from typing import Any, NamedTuple
+
+from .cells import Cell, Cells
 from .errors import TableError
 from .options import ReadOptions
 from .records import Records
@@ -27,35 +29,72 @@ def without_totals(records: Records, cells: Cells, options: ReadOptions) -> tupl
     if options.keep_totals:
         return cells, []
     notes: list[str] = []
-    for group in dict.fromkeys(group for _, group in cells):
-        own = {key: cell for key, cell in cells.items() if key[1] == group}
-        parts = [_beside(cells, key) for key in own]
-        if len(own) == 1 and not parts[0]:  # alone in its stratum: is it the sum of everything?
-            parts = [[cell for key, cell in cells.items() if key not in own]]
+    in_stratum, in_group = _margins(cells, 0), _margins(cells, 1)
+    for group, own in _by(cells, 1).items():
+        parts = [in_stratum[key[0]].without(cell) for key, cell in own.items()]
+        if len(own) == 1 and not parts[0].entries:
+            # It is alone in its stratum. Is it the sum of everything?
+            parts = [_margin(cells).without(*own.values())]
         if _is_total(records, options, f"group {group!r}", _is_named(group), own, parts, notes):
-            cells = {key: cell for key, cell in cells.items() if key not in own}
-    for stratum in dict.fromkeys(stratum for stratum, _ in cells):
-        own = {key: cell for key, cell in cells.items() if key[0] == stratum}
-        if len(own) == len(cells):
-            continue
-        parts = [_elsewhere(cells, key) for key in own]
-        title, named = f"stratum {', '.join(stratum)!r}", any(map(_is_named, stratum))
+            cells = {key: cell for key, cell in cells.items() if key[1] != group}
+            in_stratum, in_group = _margins(cells, 0), _margins(cells, 1)
+    for stratum, own in _by(cells, 0).items():
+        named = any(map(_is_named, stratum))
         # One group that is as large as elsewhere taken together is no sign of a margin.
-        if (named or len(own) > 1) and _is_total(records, options, title, named, own, parts, notes):
-            cells = {key: cell for key, cell in cells.items() if key not in own}
+        if len(own) == len(cells) or (len(own) == 1 and not named):
+            continue
+        parts = [in_group[key[1]].without(cell) for key, cell in own.items()]
+        title = f"stratum {', '.join(stratum)!r}"
+        if _is_total(records, options, title, named, own, parts, notes):
+            cells = {key: cell for key, cell in cells.items() if key[0] != stratum}
+            in_group = _margins(cells, 1)
     return cells, notes
+
+
+class _Margin(NamedTuple):
+    """The sums of some cells, how many there are, and how many of them have elements."""
+
+    size: int = 0
+    drawn: int = 0
+    entries: int = 0
+    filled: int = 0
+
+    def plus(self, cell: Cell, sign: int = 1) -> _Margin:
+        return _Margin(
+            self.size + sign * cell.size,
+            self.drawn + sign * cell.drawn,
+            self.entries + sign,
+            self.filled + sign * (cell.size > 0),
+        )
+
+    def without(self, *cells: Cell) -> _Margin:
+        margin = self
+        for cell in cells:
+            margin = margin.plus(cell, -1)
+        return margin
+
+
+def _margin(cells: Cells) -> _Margin:
+    margin = _Margin()
+    for cell in cells.values():
+        margin = margin.plus(cell)
+    return margin
+
+
+def _by(cells: Cells, part: int) -> dict[Any, Cells]:
+    """The cells of each stratum (part 0) or of each group (part 1)."""
+    found: dict[Any, Cells] = {}
+    for key, cell in cells.items():
+        found.setdefault(key[part], {})[key] = cell
+    return found
+
+
+def _margins(cells: Cells, part: int) -> dict[Any, _Margin]:
+    return {name: _margin(own) for name, own in _by(cells, part).items()}
 
 
 def _is_named(name: str) -> bool:
     return " ".join(name.casefold().strip(" :.").split()) in _NAMES
-
-
-def _beside(cells: Cells, key: Key) -> list[Cell]:
-    return [cell for other, cell in cells.items() if other[0] == key[0] and other[1] != key[1]]
-
-
-def _elsewhere(cells: Cells, key: Key) -> list[Cell]:
-    return [cell for other, cell in cells.items() if other[0] != key[0] and other[1] == key[1]]
 
 
 def _is_total(
@@ -64,15 +103,13 @@ def _is_total(
     title: str,
     named: bool,
     own: Cells,
-    parts: list[list[Cell]],
+    parts: list[_Margin],
     notes: list[str],
 ) -> bool:
     # A single other group may be as large by chance. Only a name then says that it is a total.
     least = 1 if named else 2
     exact = all(
-        sum(part.size > 0 for part in others) >= least
-        and cell.size == sum(part.size for part in others)
-        and cell.drawn == sum(part.drawn for part in others)
+        others.filled >= least and (cell.size, cell.drawn) == (others.size, others.drawn)
         for cell, others in zip(own.values(), parts, strict=True)
     )
     if not named and not exact:

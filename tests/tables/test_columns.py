@@ -36,6 +36,11 @@ MISSING = {
         "My table\n\ngroup,size\na,1\n",
         ":3: no column 'drawn' in the header 'group,size'; the separator seems to be a comma",
     ),
+    "one field": (
+        "group|size|drawn\na|1|1\n",
+        ":1: no column 'group' and no column 'size' and no column 'drawn' in the header "
+        "'group|size|drawn', which is one field; expected a comma, a semicolon or a tab in it",
+    ),
     "a wide table": (
         "stratum,red_size,red_drawn,blue_size,blue_drawn\nx,9,3,8,2\n",
         "the table seems to be wide, with a pair of columns for each group. Write one row for each "
@@ -82,3 +87,23 @@ def test_a_column_that_may_name_the_strata_is_proposed(tmp_path: Path) -> None:
         TableError, match="on line 2; if 'sex' names the strata, write stratum='sex'"
     ):
         read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"size": "size", "left": "size"}, "^left='size' and size='size' exclude each other$"),
+        ({"outcome": "o", "drawn": "d"}, "^outcome='o' and drawn='d' exclude each other$"),
+        ({"outcome": "o", "left": "l"}, "^outcome='o' and left='l' exclude each other$"),
+        ({"size": "drawn"}, "the column 'drawn' cannot be two things at once"),
+        ({"stratum": "group"}, "the column 'group' cannot be two things at once"),
+        ({"stratum": ["sex", "Sex"]}, "the column 'sex' cannot be two things at once"),
+    ],
+)
+def test_options_that_contradict_each_other(
+    options: dict[str, str], says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("group,size,drawn,sex\na,3,1,m\nb,2,1,m\n")
+    with pytest.raises(TableError, match=says):
+        read_table(path, **options)  # type: ignore[arg-type]

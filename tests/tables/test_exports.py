@@ -197,6 +197,17 @@ def test_one_row_an_element_by_option(tmp_path: Path) -> None:
     assert "no number in line 12; left out" in note
 
 
+def test_rows_that_stand_for_several_elements(tmp_path: Path) -> None:
+    content = b"Class,Sex,Survived,Freq\n1st,M,No,118\n3rd,M,No,422\n1st,M,Yes,62\n3rd,M,Yes,88\n"
+    names = {"group": "Class", "stratum": "Sex", "outcome": "Survived", "size": "Freq"}
+    table = table_of(content, tmp_path, **names)
+    assert table.sizes.tolist() == [[180, 510]]
+    assert table.counts.tolist() == [[62, 88]]
+    # Without a word about it, a size is not taken for such a number.
+    with pytest.raises(TableError, match="no column 'drawn' in the header 'group,outcome,size'"):
+        table_of(b"group,outcome,size\na,0,3\na,1,3\n", tmp_path)
+
+
 def test_wrong_outcome(tmp_path: Path) -> None:
     with pytest.raises(TableError, match=":3: outcome is '2'; expected 0 or 1, yes or no, true"):
         table_of(b"group,outcome\na,1\nb,2\n", tmp_path)

@@ -193,3 +193,14 @@ def test_strata_where_all_is_drawn_compare_nothing(read) -> None:  # type: ignor
     assert table.comparable == [[1, 2], [0]]
     assert table.groups[table.default_reference] == "a"
     assert "a, b / huge" in table.notes[0]
+
+
+def test_names_in_doubt_are_said(read) -> None:  # type: ignore[no-untyped-def]
+    table = read(
+        "group,size,drawn,stratum\nNA,3,1,x\nred,4,2,x\nRed,5,2,x\nblue,7,1,NA\nred,1,1,NA\n"
+    )
+    assert [note.partition("table.csv:2: ")[2] for note in table.notes] == [
+        "a group is called 'NA'; it is kept",
+        "a stratum is called 'NA'; it is kept",
+        "the groups 'red' and 'Red' are taken as different",
+    ]
