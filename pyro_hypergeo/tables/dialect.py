@@ -48,27 +48,26 @@ def split(text: Text, missing: Callable[[list[str]], list[str]]) -> Sheet:
     declared = _SEP_LINE.match(content)
     if declared:
         content, separators = declared[1] + content[declared.end() :], [declared[2]]
-    best: tuple[int, int, str, int, list[Row]] | None = None
-    damage = None
+    best: tuple[int, int, str, int] | None = None
+    damage = ""
     for separator in separators:
-        rows, error = _rows(content, separator)
+        top, error = _rows(content, separator, _MOST_TITLES)
         damage = damage or error
-        for at, row in enumerate(rows[:_MOST_TITLES]):
+        for at, row in enumerate(top):
             # Among rows that lack as many columns, one of more fields is rather the header.
             rank = len(missing(row.fields)), -len(row.fields)
             if best is None or rank < best[:2]:
-                best = (*rank, separator, at, rows)
-            if rank[0] == 0:
-                break
-        if best is not None and best[0] == 0 and error:
-            raise TableError(f"{text.label}:{error}")
+                best = (*rank, separator, at)
         if best is not None and best[0] == 0:
             break
-    if best is None:
-        if damage:
-            raise TableError(f"{text.label}:{damage}")
+    if best is None and not damage:
         raise TableError(f"{text.label}:1: the file is empty; expected a header group,size,drawn")
-    _, _, separator, at, rows = best
+    if best is None:
+        raise TableError(f"{text.label}:{damage}")
+    lacking, _, separator, at = best
+    rows, error = _rows(content, separator)
+    if error and not lacking:
+        raise TableError(f"{text.label}:{error}")
     return Sheet(separator, _plain(rows[at]), rows[at + 1 :], rows[:at])
 
 
@@ -77,8 +76,8 @@ def separator_name(separator: str) -> str:
     return _SEPARATORS.get(separator, repr(separator))
 
 
-def _rows(content: str, separator: str) -> tuple[list[Row], str]:
-    """The rows that are not blank, and what ended them early."""
+def _rows(content: str, separator: str, most: int | None = None) -> tuple[list[Row], str]:
+    """The rows that are not blank, up to a number, and what ended them early."""
     lines = io.StringIO(content, newline="")
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=separator != "\t")
     rows, start = [], 1
@@ -89,6 +88,8 @@ def _rows(content: str, separator: str) -> tuple[list[Row], str]:
             fields = [field.strip() for field in fields]
             if any(fields):
                 rows.append(Row(number, fields))
+                if len(rows) == most:
+                    break
     except csv.Error as error:
         return rows, f"{start}: not CSV: {error}"
     return rows, ""

@@ -12,6 +12,8 @@ from typing import Any
 # Counts are float64. Every integer up to here is exact.
 LARGEST = 2**53
 
+_SURELY_SMALL = len(str(LARGEST))
+
 _MISSING = {"na", "n/a", "#n/a", "nan", "null", "none", "<na>", "nat", "."}
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,4})?", re.IGNORECASE | re.ASCII)
 _SPACED = re.compile(r"[+-]?\d{1,3}([ '’\u00a0\u2009\u202f]\d{3})+(\.0*)?", re.ASCII)
@@ -47,22 +49,21 @@ def count(value: Any, name: str, separator: str = "") -> int:
     :raises CellError: if the value is no count, or if it could be two different ones.
     """
     if isinstance(value, str):
+        if value.isdecimal() and value.isascii() and len(value) < _SURELY_SMALL:
+            return int(value)
         number = _of_text(value, name, separator)
     else:
         number = _of_number(value, name)
-    shown = value if isinstance(value, str) else number
+    shown = f"{name} is {repr(value) if isinstance(value, str) else value}"
     if number != number.to_integral_value():
         raise CellError(
-            f"{name} is {shown!r}, not an integer: sizes and drawn counts are numbers of elements. "
-            "Amounts, such as weights, areas or shares, are no counts"
-            if isinstance(value, str)
-            else f"{name} is {value}, not an integer: sizes and drawn counts are numbers of "
-            "elements. Amounts, such as weights, areas or shares, are no counts"
+            f"{shown}, not an integer: sizes and drawn counts are numbers of elements. Amounts, "
+            "such as weights, areas or shares, are no counts"
         )
     if number < 0:
-        raise CellError(f"{name} is {str(shown)!r}, which is negative")
+        raise CellError(f"{shown}, which is negative")
     if number > LARGEST:
-        raise CellError(f"{name} is {str(shown)!r}, larger than {LARGEST}")
+        raise CellError(f"{shown}, larger than {LARGEST}")
     return int(number)
 
 

@@ -285,3 +285,9 @@ def test_no_text(name: str, tmp_path: Path) -> None:
     with pytest.raises(TableError) as caught:
         table_of(content, tmp_path)
     assert says in str(caught.value)
+
+
+def test_a_field_without_end(tmp_path: Path) -> None:
+    content = 'group,size,drawn\na,5,2\nb,"' + "6,3\n" * 50_000
+    with pytest.raises(TableError, match=r"table\.csv:3: not CSV: field larger than"):
+        table_of(content.encode(), tmp_path)
