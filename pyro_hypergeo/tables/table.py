@@ -107,7 +107,7 @@ def table_of(records: Records, options: ReadOptions) -> Table:
     table, lone = _without_lone_groups(records, cells, table)
     doubts = [*_doubtful_names(first, table), *_apart(first, table)]
     notes = [*records.notes, *notes, *more, *lone, *doubts]
-    return table._replace(notes=tuple(notes))
+    return table._replace(notes=tuple(" ".join(note.splitlines()) for note in notes))
 
 
 def _assemble(name: str, cells: Cells) -> Table:

@@ -149,7 +149,7 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize("engine", ["svi", "nuts"])
+@pytest.mark.parametrize("engine", ["svi", pytest.param("nuts", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("stream", [Terminal, io.StringIO])
 def test_progress_bar_goes_to_a_terminal_only(
     engine: str, stream: Any, plain: Path, monkeypatch: pytest.MonkeyPatch
@@ -163,6 +163,7 @@ def test_progress_bar_goes_to_a_terminal_only(
     assert stderr.getvalue().count("\r") == 0 or stream is Terminal
 
 
+@pytest.mark.slow
 def test_sampler_alone_is_quiet_too(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sample_posterior(read_table(plain), 3.0, reference=0, samples=4, chains=1, seed=0)
     assert capsys.readouterr().err == ""

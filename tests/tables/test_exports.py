@@ -54,6 +54,7 @@ EXPORTS = {
     "UTF-16 without a mark": (
         with_separator("\t").encode("utf-16-le"), "table.txt", [":1: every second byte is 0"],
     ),
+    "UTF-32": (PLAIN.encode("utf-32"), "table.txt", []),
     "R, write.csv": (
         b'"","group","size","drawn","stratum"\n"1","red",61,12,"x"\n"2","blue",40,20,"x"\n'
         b'"3","red",30,3,"y"\n"4","blue",25,9,"y"\n',

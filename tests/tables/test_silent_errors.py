@@ -204,3 +204,9 @@ def test_names_in_doubt_are_said(read) -> None:  # type: ignore[no-untyped-def]
         "a stratum is called 'NA'; it is kept",
         "the groups 'red' and 'Red' are taken as different",
     ]
+
+
+def test_a_note_is_one_line_even_if_a_name_is_not(read) -> None:  # type: ignore[no-untyped-def]
+    table = read('group,size,drawn,"to\ndo"\na,3,1,x\nb,2,1,x\n')
+    (note,) = table.notes
+    assert note.endswith("column not used: to do")
