@@ -46,6 +46,14 @@ MISSING = {
         "the table seems to be wide, with a pair of columns for each group. Write one row for each "
         "group and stratum: group,size,drawn,stratum",
     ),
+    "a wide table of long names": (
+        "dark red size,dark red drawn,light blue size,light blue drawn\n9,3,8,2\n",
+        "seems to be wide",
+    ),
+    "a wide table of long names, the other way": (
+        "size dark red,drawn dark red,size light blue,drawn light blue\n9,3,8,2\n",
+        "seems to be wide",
+    ),
     "a wide table, the other way": ("n red,k red,n blue,k blue\n9,3,8,2\n", "seems to be wide"),
 }
 

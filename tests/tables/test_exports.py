@@ -248,6 +248,17 @@ def test_rows_of_one_cell_are_summed_on_request_only(tmp_path: Path) -> None:
         table_of(content, tmp_path)
 
 
+def test_a_note_names_the_first_of_the_rows_that_were_summed(tmp_path: Path) -> None:
+    content = b"group,size,drawn,stratum\nc,9,4,y\na,8,2,x\nb,7,3,x\nc,1,1,y\n"
+    (note,) = table_of(content, tmp_path, sum_rows=True).notes
+    assert "left out (line 2)" in note
+
+
+def test_line_numbers_below_a_named_separator(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=":5: size is 'x', not an integer"):
+        table_of(b"\n\nsep=;\ngroup;size;drawn\na;x;1\nb;2;1\n", tmp_path)
+
+
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     stdin = io.TextIOWrapper(io.BytesIO(PLAIN.encode("utf-16")))
     monkeypatch.setattr("sys.stdin", stdin)
