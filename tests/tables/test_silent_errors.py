@@ -83,6 +83,8 @@ TOTALS = {
     "Sum,8,3,y\nsum:,22,10,x\n",
     "a grand total alone": "group,size,drawn,stratum\na,10,4,x\nb,12,6,x\na,9,2,y\nb,14,7,y\n"
     "Total,45,19,all\n",
+    "of a stratum with one group": "group,size,drawn,stratum\na,10,4,x\nb,12,6,x\na,3,2,y\n"
+    "Total,3,2,y\nTotal,22,10,x\n",
     "of each stratum": "group,size,drawn,stratum\na,10,4,x\nb,12,6,x\nTotal,22,10,x\na,9,2,y\n"
     "b,14,7,y\nTotal,23,9,y\n",
     "of each group": "group,size,drawn,stratum\na,10,4,x\nb,12,6,x\na,9,2,y\nb,14,7,y\n"
@@ -118,6 +120,10 @@ REFUSED = {
         "group,size,drawn\na,10,4\nb,12,6\nboth,22,10\n",
         ":4: group 'both' is the sum of the others (line 4)",
     ),
+    "no name, below a total": (
+        "group,size,drawn\nTotal,44,20\na,10,4\nb,12,6\nboth,22,10\n",
+        ":5: group 'both' is the sum of the others (line 5)",
+    ),
     "alone and no name": (
         "group,size,drawn,stratum\na,10,4,x\nb,12,6,x\neveryone,22,10,z\n",
         ":4: group 'everyone' is the sum of the others (line 4)",
@@ -146,6 +152,7 @@ def test_totals_in_doubt_are_refused(name: str, read) -> None:  # type: ignore[n
     "group,size,drawn\na,10,4\nb,10,4\n",  # as large as the other, by chance
     "group,size,drawn\na,10,4\nb,6,2\nc,4,1\n",  # the sizes add up, the drawn do not
     "group,size,drawn,stratum\na,10,4,x\nb,6,2,x\na,10,4,y\nb,6,2,y\n",  # two strata alike
+    "group,size,drawn,stratum\na,3,1,x\nb,6,2,x\na,4,2,y\nb,5,1,y\na,7,3,z\n",  # one group of z
     "group,size,drawn,stratum\na,10,4,all\nb,6,2,all\n",  # one stratum of any name
 ])  # fmt: skip
 def test_ordinary_tables_are_left_alone(content: str, read) -> None:  # type: ignore[no-untyped-def]
