@@ -124,6 +124,11 @@ REFUSED = {
         "group,size,drawn\nTotal,44,20\na,10,4\nb,12,6\nboth,22,10\n",
         ":5: group 'both' is the sum of the others (line 5)",
     ),
+    "a stratum without a name, below a total": (
+        "group,size,drawn,stratum\na,12,6,Total\nb,12,10,Total\na,1,1,x\nb,2,1,x\na,5,2,y\n"
+        "b,4,4,y\na,6,3,z\nb,6,5,z\n",
+        ":8: stratum 'z' is the sum of the others (lines 8 and 9)",
+    ),
     "alone and no name": (
         "group,size,drawn,stratum\na,10,4,x\nb,12,6,x\neveryone,22,10,z\n",
         ":4: group 'everyone' is the sum of the others (line 4)",
