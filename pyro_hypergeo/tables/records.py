@@ -61,15 +61,18 @@ def of_text(text: Text, options: ReadOptions) -> Records:
         )
     if complete and _has_row_names(header, sheet.rows):
         header = ["", *header]
-    rows = []
-    for row in sheet.rows if complete else []:
+    rows, below = [], sheet.rows if complete else []
+    # A group may be called "#1". But if other rows do not start so, it is a comment.
+    may_be_data = all(row.fields[0].startswith("#") for row in below)
+    for row in below:
         fields = row.fields
         while len(fields) > len(header) and not fields[-1]:
             fields = fields[:-1]
-        if len(fields) == len(header):
-            rows.append((row.number, list[Any](fields)))
-        elif fields[0].startswith("#"):
+        right = len(fields) == len(header)
+        if fields[0].startswith("#") and not (right and may_be_data):
             notes.append(f"{text.label}:{row.number}: a comment below the header left out")
+        elif right:
+            rows.append((row.number, list[Any](fields)))
         else:
             raise TableError(
                 f"{text.label}:{row.number}: {len(fields)} fields where the header has "

@@ -80,6 +80,10 @@ EXPORTS = {
         b"# made by a script, drawn\n#\n" + PLAIN.encode() + b"# the end\n", "table.csv",
         [":8: a comment below the header left out"],
     ),
+    "a row that is commented out": (
+        PLAIN.replace("blue,40", "#green,9,3,x\nblue,40").encode(), "table.csv",
+        [":3: a comment below the header left out"],
+    ),
     "header that is a comment": (b"#" + PLAIN.encode(), "table.csv", []),
     "upper case": (
         PLAIN.replace("group,size,drawn,stratum", "Group,SIZE,Drawn,Stratum").encode(),
@@ -126,6 +130,12 @@ def test_export_gives_the_same_counts(name: str, tmp_path: Path) -> None:
     assert len(table.notes) == len(notes)
     for note, says in zip(table.notes, notes, strict=True):
         assert note.startswith(f"{tmp_path / file}{says}")
+
+
+def test_groups_that_look_like_comments(tmp_path: Path) -> None:
+    table = table_of(b"group,size,drawn\n#1,9,3\n#2,8,2\n# the end\n", tmp_path)
+    assert table.groups == ["#1", "#2"]
+    assert len(table.notes) == 1
 
 
 def test_cp1252(tmp_path: Path) -> None:

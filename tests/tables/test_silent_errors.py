@@ -169,6 +169,11 @@ def test_ordinary_tables_are_left_alone(content: str, read) -> None:  # type: ig
 def test_what_may_be_a_total_is_not_the_reference(read) -> None:  # type: ignore[no-untyped-def]
     table = read("group,size,drawn\na,11,4\nb,6,2\nc,5,1\n")
     assert table.groups[table.default_reference] == "b"
+    # As large as one other group is no sign of a total, and an absent group is none either.
+    table = read("group,size,drawn,stratum\na,20,4,x\nb,20,2,x\na,20,3,y\nc,20,1,y\n")
+    assert table.groups[table.default_reference] == "a"
+    table = read("group,size,drawn,stratum\na,11,4,x\nb,6,2,x\nc,5,1,x\nb,2,1,y\nc,1,1,y\n")
+    assert table.groups[table.default_reference] == "b"
 
 
 def test_group_alone_in_its_stratum_is_left_out(read) -> None:  # type: ignore[no-untyped-def]
