@@ -227,3 +227,10 @@ def test_a_note_is_one_line_even_if_a_name_is_not(read) -> None:  # type: ignore
     table = read('group,size,drawn,"to\ndo"\na,3,1,x\nb,2,1,x\n')
     (note,) = table.notes
     assert note.endswith("column not used: to do")
+
+
+def test_a_group_without_elements_needs_no_comparison(read) -> None:  # type: ignore[no-untyped-def]
+    table = read("group,size,drawn\na,10,4\nb,12,6\nnone,0,0\n")
+    assert table.groups == ["a", "b", "none"]
+    assert table.comparable == [[0, 1], [2]]
+    assert not table.notes
