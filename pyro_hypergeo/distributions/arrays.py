@@ -75,15 +75,15 @@ def _has_arrays(value: Any) -> bool:
 def _array(value: Any) -> npt.NDArray[Any]:
     if hasattr(value, "to_numpy"):
         value = value.to_numpy()
-    # A copy: torch cannot share an array that is read-only or of foreign byte order. And the caller
-    # may change the array later.
-    array = np.array(value)
+    array = np.asarray(value)
     if array.dtype == object:
         array = np.array(array.tolist())
     if array.dtype.kind not in "biuf":
         raise TypeError(f"its entries are of type {array.dtype}")
+    # `astype` copies. Torch cannot share an array that is read-only or of foreign byte order, and
+    # the caller may change the array later.
     if array.dtype.kind == "u":
-        return array.astype(np.int64) if array.max(initial=0) < 2**63 else array.astype(np.float64)
+        return array.astype(np.int64 if array.max(initial=0) < 2**63 else np.float64)
     if array.dtype.itemsize > 8:
         return array.astype(np.float64)
     return array.astype(array.dtype.newbyteorder("="))

@@ -230,7 +230,7 @@ def test_a_note_is_one_line_even_if_a_name_is_not(read) -> None:  # type: ignore
 
 
 def test_a_group_without_elements_needs_no_comparison(read) -> None:  # type: ignore[no-untyped-def]
-    table = read("group,size,drawn\na,10,4\nb,12,6\nnone,0,0\n")
-    assert table.groups == ["a", "b", "none"]
+    table = read("group,size,drawn\na,10,4\nb,12,6\nempty,0,0\n")
+    assert table.groups == ["a", "b", "empty"]
     assert table.comparable == [[0, 1], [2]]
     assert not table.notes
