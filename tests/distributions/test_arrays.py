@@ -89,6 +89,11 @@ def test_other_entries() -> None:
     assert ZeroSumNormal(np.float64(2), 3).scale == 2
 
 
+def test_labels_that_are_only_positions_say_nothing() -> None:
+    expected = fit_weights(SIZES, COUNTS).log_weights
+    assert torch.equal(fit_weights(frame(SIZES), pd.DataFrame(COUNTS)).log_weights, expected)
+
+
 def test_an_array_is_copied() -> None:
     sizes = np.array([10, 20])
     urn = FisherHypergeometric(5, sizes, [1.0, 2.0])
