@@ -18,8 +18,9 @@ tensor(0.2221)
 :mod:`pyro_hypergeo.ops`               the mathematics, as functions of tensors
 :mod:`pyro_hypergeo.distributions`     Pyro distributions over these functions
 :mod:`pyro_hypergeo.infer`             maximum likelihood, a guide, latent counts, gradients
+:mod:`pyro_hypergeo.tables`            tables of counts from files and DataFrames
 :mod:`pyro_hypergeo.datasets`          the table that the package ships
-:mod:`pyro_hypergeo.cli`               the command ``python -m pyro_hypergeo``
+:mod:`pyro_hypergeo.cli`               the command ``pyro-hypergeo``
 =====================================  =============================================================
 """
 
@@ -53,5 +54,8 @@ from .infer import markov_counts as markov_counts
 from .infer import sizes_from_mean as sizes_from_mean
 from .ops import counts_to_mask as counts_to_mask
 from .ops import counts_to_one_hot as counts_to_one_hot
+from .tables import Table as Table
+from .tables import TableError as TableError
+from .tables import read_table as read_table
 
 __version__ = "0.1.0"

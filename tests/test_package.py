@@ -20,14 +20,17 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pyro_hypergeo"
 
 # What each part may import beside the standard library: infer -> distributions -> ops.
+# Tables are files and names: they need no distribution. Inference and the command may use them.
 # (The storeys inside of ops follow below.)
 OPS = {"numpy", "torch", "pyro_hypergeo.ops"}
 DISTRIBUTIONS = OPS | {"pyro", "scipy", "pyro_hypergeo.distributions"}
-INFER = DISTRIBUTIONS | {"pyro_hypergeo.infer"}
+TABLES = {"numpy", "torch", "pyro_hypergeo.tables", "pyro_hypergeo.ops.errors"}
+INFER = DISTRIBUTIONS | {"pyro_hypergeo.infer", "pyro_hypergeo.tables"}
 CLI = INFER | {"matplotlib", "tqdm", "xarray", "pyro_hypergeo.cli", "pyro_hypergeo.datasets"}
 LAYERS = {
     "ops": OPS,
     "distributions": DISTRIBUTIONS,
+    "tables": TABLES,
     "infer": INFER,
     "cli": CLI,
     "datasets": set(),
@@ -73,6 +76,9 @@ def test_wheel_runs_away_from_the_source(wheel: Path, tmp_path: Path) -> None:
     path = "import pyro_hypergeo.datasets as d; print(d.path('titanic.csv'))"
     assert Path(run("-c", path, **where).strip()).is_relative_to(target)
     assert "usage" in run("-m", "pyro_hypergeo", "--help", **where).lower()
+    assert run(target / "bin" / "pyro-hypergeo", "--help", **where).startswith(
+        "usage: pyro-hypergeo"
+    )
 
 
 def imports(file: Path) -> set[str]:

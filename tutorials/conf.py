@@ -36,7 +36,12 @@ autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 80
 python_use_unqualified_type_names = True
 
-PARTS = [pyro_hypergeo.distributions, pyro_hypergeo.infer, pyro_hypergeo.ops]
+PARTS = [
+    pyro_hypergeo.distributions,
+    pyro_hypergeo.infer,
+    pyro_hypergeo.ops,
+    pyro_hypergeo.tables,
+]
 
 
 def _public_names() -> str:

@@ -154,7 +154,8 @@ def _furthest(check: PosteriorCheck, table: Table) -> list[tuple[str, float, flo
         seen = float(table.counts[stratum, group]) / size
         name = table.groups[group]
         if len(table.sizes) > 1:
-            name = f"{name}, stratum {stratum + 1}"
+            named = table.strata[stratum] if table.strata else ""
+            name = f"{name}, {named or f'stratum {stratum + 1}'}"
         # A dollar sign would start a formula.
         rows.append((name.replace("$", r"\$"), low, high, seen))
     return rows

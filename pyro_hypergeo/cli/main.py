@@ -24,8 +24,9 @@ from .netcdf import require_arviz, save_netcdf
 from .nuts import MIN_SAMPLES, sample_posterior
 from .plot import save_plot
 from .report import as_json, as_text, make_report
+from .streams import flush, say
 from .svi import infer_posterior
-from .table import Table, read_table
+from .table import Table, add_table_options, read_table, table_options
 
 _DESCRIPTION = """\
 How much does an element of each group count when some are drawn?
@@ -37,9 +38,10 @@ likelihood under Fisher's or Wallenius' noncentral hypergeometric distribution.
 
 _EPILOG = """\
 TABLE.csv has a header with the columns group, size (elements of the group), drawn (how many of
-them were drawn) and, if there are several urns, stratum; one row a group and stratum. Without it,
-the passengers and crew of the Titanic are taken: groups are classes, strata are the sexes, and
-the drawn are those who survived.
+them were drawn) and, if there are several urns, stratum; one row a group and stratum. Options name
+other columns. The separator is a comma, a semicolon or a tab, the file may be compressed by gzip,
+and - is standard input. Without TABLE.csv, the passengers and crew of the Titanic are taken: groups
+are classes, strata are the sexes, and the drawn are those who survived.
 """
 
 
@@ -53,13 +55,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _run(_parser().parse_args(argv))
     except CommandError as error:
-        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        say(f"error: {' '.join(str(error).splitlines())}", sys.stderr)
         return 2
+    finally:
+        flush()
     return 0
 
 
 def _run(options: argparse.Namespace) -> None:
-    table = read_table(options.table)
+    table = read_table(options.table, table_options(options))
+    for note in table.notes:
+        say(f"note: {note}", sys.stderr)
     reference = _reference(table, options.reference)
     if options.plot is not None:
         if options.plot.suffix.lower() != ".png":
@@ -86,7 +92,7 @@ def _run(options: argparse.Namespace) -> None:
         options.law,
         check,
     )
-    print(as_text(report))
+    say(as_text(report), sys.stdout)
     try:
         if options.json is not None:
             text = json.dumps(as_json(report), indent=2, allow_nan=False, ensure_ascii=False)
@@ -100,7 +106,7 @@ def _run(options: argparse.Namespace) -> None:
     except OSError as error:
         raise CommandError(f"{error.filename}: {error.strerror}") from None
     if posterior.warning():
-        print(f"warning: {posterior.warning()}", file=sys.stderr)
+        say(f"warning: {posterior.warning()}", sys.stderr)
 
 
 def _infer(options: argparse.Namespace, table: Table, reference: int) -> Posterior:
@@ -126,7 +132,7 @@ def _infer(options: argparse.Namespace, table: Table, reference: int) -> Posteri
 
 def _reference(table: Table, name: str | None) -> int:
     if name is None:
-        return int(table.sizes.sum(0).argmax())
+        return table.default_reference
     if name.strip() not in table.groups:
         groups = ", ".join(table.groups)
         raise CommandError(f"--reference: no group {name!r} in {table.name}; there are: {groups}")
@@ -150,9 +156,14 @@ class _Parser(argparse.ArgumentParser):
         raise CommandError(message)
 
 
+def _name() -> str:
+    script = Path(sys.argv[0]).stem
+    return script if script == "pyro-hypergeo" else "python -m pyro_hypergeo"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m pyro_hypergeo",
+        prog=_name(),
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -164,12 +175,13 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         type=Path,
         default=datasets.path("titanic.csv"),
-        help="the table; the Titanic's if not given",
+        help="the table, or - for standard input; the Titanic's if not given",
     )
+    add_table_options(parser)
     parser.add_argument(
         "--reference",
         metavar="GROUP",
-        help="the group whose weight is 1; the largest if not given",
+        help="the group whose weight is 1; if not given, the largest of those that strata compare",
     )
     parser.add_argument(
         "--law",

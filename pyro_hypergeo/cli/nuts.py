@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NamedTuple
 
 import pyro
@@ -17,6 +18,7 @@ from torch import Tensor
 from ..ops.zero_sum import zero_sum_vector
 from .convergence import rank_r_hat
 from .model import laplace, one_thread, weights_model
+from .streams import is_terminal
 from .table import Table
 
 #: The least number of draws in a chain: split r_hat needs so many.
@@ -153,7 +155,7 @@ def sample_posterior(
                 ignore_jit_warnings=True,
                 init_strategy=init_to_value(values={"log_weights": start}),
             )
-            mcmc = MCMC(kernel, samples, warmup)
+            mcmc = MCMC(kernel, samples, warmup, disable_progbar=not is_terminal(sys.stderr))
             mcmc.run()
             kept.append(mcmc.get_samples()["log_weights"])
             diverging[chain, mcmc.diagnostics()["divergences"]["chain 0"]] = True

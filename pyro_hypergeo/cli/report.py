@@ -67,6 +67,7 @@ def as_json(report: Report) -> dict[str, Any]:
     """The numbers of the report as a JSON object; None if an estimate is not finite."""
     return {
         "groups": report.table.groups,
+        "notes": list(report.table.notes),
         "reference": report.reference,
         "law": report.law,
         "engine": report.posterior.engine,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any, NamedTuple
 
 import pyro
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from ..ops.zero_sum import zero_sum_vector
 from .model import laplace, one_thread, weights_model
+from .streams import is_terminal
 from .table import Table
 
 _WINDOW, _TOLERANCE = 100, 0.02
@@ -157,7 +159,8 @@ class _WhitenedNormal(AutoMultivariateNormal):
 
 def _run(svi: SVI, guide: _WhitenedNormal, reference: int, max_steps: int) -> NormalPosterior:
     trail = _Trail(reference)
-    with tqdm(total=max_steps, desc="SVI", unit="step") as bar:
+    hidden = not is_terminal(sys.stderr)
+    with tqdm(total=max_steps, desc="SVI", unit="step", disable=hidden) as bar:
         for step in range(1, max_steps + 1):
             elbo = -svi.step()
             with torch.no_grad():

@@ -12,8 +12,8 @@ from torch import Size
 from torch.distributions import constraints
 
 from ..ops.fisher.law import CENTRAL
+from .arrays import Numbers, as_tensor
 from .fisher import FisherHypergeometric
-from .parameters import Numbers
 
 
 class MultivariateHypergeometric(FisherHypergeometric):
@@ -66,7 +66,8 @@ class MultivariateHypergeometric(FisherHypergeometric):
         self, total_count: Numbers, group_sizes: Numbers, *, validate_args: bool | None = None
     ) -> None:
         tensors = [x for x in (group_sizes, total_count) if torch.is_tensor(x)]
-        sizes = torch.as_tensor(group_sizes, device=tensors[0].device if tensors else None)
+        device = tensors[0].device if tensors else None
+        sizes = as_tensor(group_sizes, device, "group_sizes")
         dtype = sizes.dtype if sizes.is_floating_point() else torch.get_default_dtype()
         zeros = torch.zeros(sizes.shape, dtype=dtype, device=sizes.device)
         super().__init__(total_count, group_sizes, log_weights=zeros, validate_args=validate_args)

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..ops.errors import check, first_of, shown
-
-Numbers: TypeAlias = "int | float | Sequence[Any] | Tensor"
+from .arrays import Numbers as Numbers
+from .arrays import as_tensor, check_labels
 
 
 class Parameters(NamedTuple):
@@ -35,8 +34,8 @@ def urn_parameters(
 ) -> Parameters:
     """Convert the arguments to tensors, and broadcast them.
 
-    :raises ValueError: if shapes do not broadcast, if there is no group, or if not exactly one of
-        ``weights`` and ``log_weights`` is given.
+    :raises ValueError: if shapes do not broadcast, if there is no group, if not exactly one of
+        ``weights`` and ``log_weights`` is given, or if DataFrames name different groups.
     """
     if (weights is None) == (log_weights is None):
         given = "neither" if weights is None else "both"
@@ -44,11 +43,13 @@ def urn_parameters(
     name = "weights" if log_weights is None else "log_weights"
     tensors = [x for x in (weights, log_weights, group_sizes, total_count) if torch.is_tensor(x)]
     device = tensors[0].device if tensors else None
-    values = as_tensor(weights if log_weights is None else log_weights, device)
+    chosen = weights if log_weights is None else log_weights
+    check_labels(**{"group_sizes": group_sizes, name: chosen})
+    values = as_tensor(chosen, device, name)
     if not values.is_floating_point():
         values = values.to(torch.get_default_dtype())
-    sizes = as_tensor(group_sizes, device)
-    total = as_tensor(total_count, device)
+    sizes = as_tensor(group_sizes, device, "group_sizes")
+    total = as_tensor(total_count, device, "total_count")
     for label, tensor in (("group_sizes", sizes), (name, values)):
         if tensor.dim() < 1:
             raise ValueError(
@@ -71,12 +72,6 @@ def urn_parameters(
     return Parameters(
         _expand(total, shape[:-1]), _expand(sizes, shape), _expand(values, shape), name
     )
-
-
-def as_tensor(value: Any, device: torch.device | None = None) -> Tensor:
-    """The value as a tensor; a tensor is returned as it is."""
-    # `torch.as_tensor` of a tensor changes nothing, but torch.jit.trace would warn of a constant.
-    return value if torch.is_tensor(value) else torch.as_tensor(value, device=device)
 
 
 def positive_temperature(

@@ -16,8 +16,8 @@ from torch.distributions.kl import register_kl
 
 from ..ops.errors import check
 from ..ops.zero_sum import zero_sum_normal_log_prob, zero_sum_vector
+from .arrays import as_tensor
 from .constraints import zero_sum
-from .parameters import as_tensor
 
 
 class ZeroSumNormal(TorchDistribution):
@@ -77,7 +77,7 @@ class ZeroSumNormal(TorchDistribution):
     ) -> None:
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ValueError(f"Expected `size` to be an integer of at least 1, but got {size!r}.")
-        tensor = as_tensor(scale)
+        tensor = as_tensor(scale, name="scale")
         if not tensor.is_floating_point():
             tensor = tensor.to(torch.get_default_dtype())
         if validate_args is None:

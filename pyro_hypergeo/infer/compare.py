@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from torch import Tensor
-
+from ..distributions.arrays import Numbers
 from .fit import fit_weights
 from .weights_fit import WeightsFit
 
@@ -66,8 +65,8 @@ class LawComparison(NamedTuple):
 
 
 def compare_laws(
-    group_sizes: Tensor | Sequence[Any],
-    counts: Tensor | Sequence[Any],
+    group_sizes: Numbers,
+    counts: Numbers,
     *,
     groups: Sequence[str] | None = None,
     reference: int | str | None = None,
@@ -94,7 +93,8 @@ def compare_laws(
         >>> comparison.log_ratio
         0.6135
 
-    :param group_sizes: sizes, of shape ``(G,)`` or ``(strata, G)``.
+    :param group_sizes: sizes, of shape ``(G,)`` or ``(strata, G)``: a list, a numpy array, a
+        tensor, or a DataFrame whose columns are the groups.
     :param counts: drawn counts, of the same shape.
     :param groups: names of the groups, as in :func:`fit_weights`.
     :param reference: index or name of the group whose log-weight is 0; if not given, the

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 import torch
 from torch import Tensor
 
+from ..distributions.arrays import Numbers, as_tensor, check_labels
 from ..distributions.laws import law_of
 from ..ops.errors import check
 from ..ops.law import Law
@@ -20,8 +21,8 @@ from .weights_fit import WeightsFit
 
 
 def fit_weights(
-    group_sizes: Tensor | Sequence[Any],
-    counts: Tensor | Sequence[Any],
+    group_sizes: Numbers,
+    counts: Numbers,
     *,
     groups: Sequence[str] | None = None,
     reference: int | str | None = None,
@@ -58,9 +59,10 @@ def fit_weights(
     [1] McCullagh, P. and Nelder, J. A. (1989) "Generalized Linear Models", section 7.3.
 
     :param group_sizes: sizes, of shape ``(G,)`` or ``(strata, G)``; 0 if a stratum does not have
-        the group.
+        the group. A list, a numpy array, a tensor, or a DataFrame whose columns are the groups.
     :param counts: drawn counts, of the same shape.
-    :param groups: names of the groups, G different texts; ``"0"``, ``"1"``, ... if not given.
+    :param groups: names of the groups, G different texts; if not given, the columns of a DataFrame,
+        or ``"0"``, ``"1"``, ....
     :param reference: index or name of the group whose log-weight is 0; if not given, the
         log-weights have mean 0.
     :type reference: int or str
@@ -69,8 +71,9 @@ def fit_weights(
     :type law: str or Law
     :return: a :class:`WeightsFit`.
     :raises ValueError: if ``law`` is unknown; if shapes differ; if there is one group only, or no
-        group ``reference``; if ``groups`` are not G different names; or if a count is negative, not
-        an integer, or larger than its group.
+        group ``reference``; if ``groups`` are not G different names; if a count is negative, not an
+        integer, or larger than its group; or if two DataFrames do not have the same columns and
+        rows in the same order.
     :raises NoFiniteEstimateError: if the weight of a group has no finite estimate; it names the
         groups.
     :raises RuntimeError: if Newton's method does not converge in 100 steps.
@@ -82,7 +85,7 @@ def fit_weights(
             "Expected `group_sizes` of at least two groups, since only ratios of weights have a "
             f"meaning, but got {tuple(sizes.shape)}."
         )
-    names = _names(groups, sizes.shape[-1])
+    names = _names(groups, group_sizes, sizes.shape[-1])
     base = None if reference is None else _index(reference, names)
     check_finite(sizes, drawn, names)
     theta, likelihood, iterations = maximize(law, sizes, drawn)
@@ -104,9 +107,7 @@ def fit_weights(
     )
 
 
-def checked_strata(
-    group_sizes: Tensor | Sequence[Any], counts: Tensor | Sequence[Any]
-) -> tuple[Tensor, Tensor]:
+def checked_strata(group_sizes: Numbers, counts: Numbers) -> tuple[Tensor, Tensor]:
     """Sizes and counts as float64 of shape ``(strata, G)``, or an error that says what is wrong.
 
     >>> from pyro_hypergeo.infer.fit import checked_strata
@@ -116,8 +117,9 @@ def checked_strata(
     :param group_sizes: sizes, of shape ``(G,)`` or ``(strata, G)``.
     :param counts: drawn counts, of the same shape.
     :raises ValueError: if shapes differ, or if a count is negative, not an integer, or larger than
-        its group.
+        its group; or if two DataFrames do not have the same columns and rows in the same order.
     """
+    check_labels(group_sizes=group_sizes, counts=counts)
     sizes, drawn = _as_strata("group_sizes", group_sizes), _as_strata("counts", counts)
     if sizes.shape != drawn.shape:
         raise ValueError(
@@ -134,7 +136,9 @@ def checked_strata(
     return sizes, drawn
 
 
-def _names(groups: Sequence[str] | None, number: int) -> tuple[str, ...]:
+def _names(groups: Sequence[str] | None, group_sizes: Numbers, number: int) -> tuple[str, ...]:
+    if groups is None and hasattr(group_sizes, "columns"):
+        groups = [str(name) for name in group_sizes.columns]
     if groups is None:
         return tuple(str(index) for index in range(number))
     names = tuple(groups)
@@ -169,8 +173,8 @@ def _index(reference: int | str, names: tuple[str, ...]) -> int:
     return reference % len(names)
 
 
-def _as_strata(name: str, values: Tensor | Sequence[Any]) -> Tensor:
-    table = torch.as_tensor(values).detach().double()
+def _as_strata(name: str, values: Numbers) -> Tensor:
+    table = as_tensor(values, name=name).detach().double()
     if table.dim() == 1:
         table = table.unsqueeze(0)
     if table.dim() != 2 or table.numel() == 0:

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..distributions.arrays import Numbers, as_tensor, check_labels
 from ..distributions.laws import law_of
 from ..ops.errors import check
 from ..ops.law import Law
@@ -24,8 +24,8 @@ _CORRECTIONS = 6
 
 
 def sizes_from_mean(
-    mean: Tensor | Sequence[Any],
-    weights: Tensor | Sequence[Any],
+    mean: Numbers,
+    weights: Numbers,
     number_of_elements: int,
     *,
     law: str | Law = "fisher",
@@ -73,8 +73,12 @@ def sizes_from_mean(
     return _nearest(means, sizes, exact).long()
 
 
-def _checked(mean: Any, weights: Any, elements: int) -> tuple[Tensor, Tensor]:
-    means, given = (torch.as_tensor(v).detach().double() for v in (mean, weights))
+def _checked(mean: Numbers, weights: Numbers, elements: int) -> tuple[Tensor, Tensor]:
+    check_labels(mean=mean, weights=weights)
+    means, given = (
+        as_tensor(value, name=name).detach().double()
+        for name, value in (("mean", mean), ("weights", weights))
+    )
     if means.dim() != 1 or means.shape != given.shape or len(means) == 0:
         raise ValueError(
             "Expected `mean` and `weights` of the same shape (G,), but got "

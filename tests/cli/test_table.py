@@ -21,7 +21,7 @@ WRONG = {
     "blank lines only": ("\n\n", 1, "empty"),
     "header only": (HEAD, 1, "no rows"),
     "missing column": ("group,size\na,1\n", 1, "'drawn'"),
-    "semicolons": ("group;size;drawn\na;1;1\n", 1, "'group;size;drawn'"),
+    "semicolons, and one group": ("group;size;drawn\na;2;1\n", 2, "only group 'a' has elements"),
     "a column twice": ("group,size,drawn,size\na,1,1,1\n", 1, "two columns 'size'"),
     "text for a number": (HEAD + "a,5,2,x\nb,many,3,x\n", 3, "size is 'many'"),
     "not an integer": (HEAD + "a,5,2,x\n\nb,7,2.5,x\n", 4, "drawn is '2.5'"),
@@ -68,10 +68,11 @@ def test_wrong_table_is_named_with_its_line(
     assert says in message
 
 
-def test_not_utf8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_neither_utf8_nor_cp1252(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "table.csv"
-    table.write_bytes(b"group,size,drawn\na,5,2\nb\xe9,7,3\n")
-    assert f"{table}:3: not UTF-8: byte 0xe9" in error([table], capsys)
+    table.write_bytes(b"group,size,drawn\na,5,2\nb\x81,7,3\n")
+    says = f"{table}:3: not UTF-8, and byte 0x81 is not cp1252 either"
+    assert says in error([table], capsys)
 
 
 def test_no_such_file_and_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@
 """What a fit answers: names, fitted counts, residuals, intervals and the summary."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.optimize import brentq, minimize_scalar
@@ -164,3 +165,14 @@ def test_summary() -> None:
     low, high = fit.confidence_intervals()[1].exp().tolist()
     assert f"{fit.log_weights[1]:.3f}  {fit.standard_errors[1]:.3f}" in str(fit)
     assert f"{low:.3f} to {high:.3f}" in str(fit)
+
+
+def test_columns_of_a_data_frame_are_the_names() -> None:
+    sizes = pd.DataFrame([[10, 20], [30, 10]], columns=["red", "blue"])
+    drawn = pd.DataFrame([[6, 4], [20, 4]], columns=["red", "blue"])
+    fit = fit_weights(sizes, drawn, reference="blue")
+    assert fit.groups == ("red", "blue")
+    assert fit.log_weights[1] == 0
+    plain = fit_weights(sizes.to_numpy(), drawn.to_numpy(), reference=1)
+    assert plain.groups == ("0", "1")
+    assert (plain.log_weights == fit.log_weights).all()
