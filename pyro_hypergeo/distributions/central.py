@@ -13,7 +13,7 @@ from torch.distributions import constraints
 
 from ..ops.fisher.law import CENTRAL
 from .fisher import FisherHypergeometric
-from .parameters import Numbers
+from .parameters import Numbers, need_float64
 
 
 class MultivariateHypergeometric(FisherHypergeometric):
@@ -68,6 +68,7 @@ class MultivariateHypergeometric(FisherHypergeometric):
         tensors = [x for x in (group_sizes, total_count) if torch.is_tensor(x)]
         sizes = torch.as_tensor(group_sizes, device=tensors[0].device if tensors else None)
         dtype = sizes.dtype if sizes.is_floating_point() else torch.get_default_dtype()
+        dtype = torch.float64 if need_float64(group_sizes, total_count) else dtype
         zeros = torch.zeros(sizes.shape, dtype=dtype, device=sizes.device)
         super().__init__(total_count, group_sizes, log_weights=zeros, validate_args=validate_args)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..binomial import log_binomial_pmf
 from ..tracing import largest
-from ..urn import Urn, make_urn
+from ..urn import Urn, between, make_urn, pairs_of_counts, possible_counts
 from .clocks import TimeNodes, log_rung, log_rung_odds
 from .density import wallenius_log_prob_given
 from .snapshots import LONGEST_TIME, rule_around, snapshots_at
@@ -118,12 +118,14 @@ def wallenius_log_marginal_given(urn: Urn, group: int, max_size: int) -> Tensor:
     Each count has nodes of its own. So the relative error of its probability is below 1e-10 in both
     tails.
     """
+    low, high = possible_counts(urn, group, max_size)
+    k = torch.arange(low, high + 1, dtype=urn.total.dtype, device=urn.total.device)
+    if urn.sizes.shape[-1] == 2:
+        both = wallenius_log_prob_given(urn, pairs_of_counts(urn, group, k))
+        return between(both.movedim(0, -1), low, high, max_size)
     own = torch.arange(urn.sizes.shape[-1], device=urn.sizes.device) == group
-    if len(own) == 2:
-        return _log_marginal_of_two(urn, group, max_size)
     theta = urn.log_weights
     theta = theta - theta.detach().masked_fill(urn.sizes <= 0, -torch.inf).amax(-1, keepdim=True)
-    k = torch.arange(max_size + 1, dtype=theta.dtype, device=theta.device)
     chunk = max(1, _CELLS // (_NODES * theta.numel()))
     parts = [_log_marginal(urn, theta, own, part) for part in k.split(chunk)]
     size, edge = urn.sizes[..., group, None], urn.edge[..., group, None]
@@ -131,17 +133,8 @@ def wallenius_log_marginal_given(urn: Urn, group: int, max_size: int) -> Tensor:
     possible = (k <= size) & (k <= total) & (total - k <= others)
     result = torch.where(possible, torch.cat(parts, -1), -torch.inf)
     certain = torch.where((k == edge) & urn.feasible.unsqueeze(-1), 0.0, -torch.inf)
-    return torch.where(urn.interior.unsqueeze(-1), result, certain)
-
-
-def _log_marginal_of_two(urn: Urn, group: int, max_size: int) -> Tensor:
-    """The log-marginal if there are two groups: the log-probability of both counts."""
-    k = torch.arange(max_size + 1, dtype=urn.total.dtype, device=urn.total.device)
-    k = k.reshape((-1,) + (1,) * urn.total.dim()).expand(-1, *urn.total.shape)
-    # At an edge the urn was replaced. There, only the edge has counts that sum to this total.
-    total = torch.where(urn.interior, urn.total, urn.edge.sum(-1))
-    pair = [k, total - k] if group == 0 else [total - k, k]
-    return wallenius_log_prob_given(urn, torch.stack(pair, -1)).movedim(0, -1)
+    result = torch.where(urn.interior.unsqueeze(-1), result, certain)
+    return between(result, low, high, max_size)
 
 
 class _Counts(NamedTuple):
