@@ -249,10 +249,16 @@ def _log_total(state: FisherState, tilts: Tensor) -> Tensor:
     urn = state.urn
     shift = (tilts - state.tilt.unsqueeze(-1)).unsqueeze(-1)  # (..., T, 1)
     u = (urn.log_weights + state.tilt.unsqueeze(-1)).unsqueeze(-2)
+    # A group with odds above 1 is counted by what it leaves: the signs of u and the shift change,
+    # and its size joins the total. So nothing cancels in huge urns.
+    above, sizes = u > 0, urn.sizes.unsqueeze(-2)
+    own = torch.where(above, -shift, shift)
+    rare = -u.abs()
     near = shift.abs() < 1
-    close = torch.log1p(torch.sigmoid(u) * torch.expm1(torch.where(near, shift, 0.0)))
-    change = torch.where(near, close, log1p_exp(u + shift) - log1p_exp(u))
-    change = (urn.sizes.unsqueeze(-2) * change).sum(-1) - urn.total.unsqueeze(-1) * shift[..., 0]
+    close = torch.log1p(torch.sigmoid(rare) * torch.expm1(torch.where(near, own, 0.0)))
+    change = torch.where(near, close, log1p_exp(rare + own) - log1p_exp(rare))
+    offset = urn.total.unsqueeze(-1) - torch.where(above, sizes, 0.0).sum(-1)
+    change = (sizes * change).sum(-1) - offset * shift[..., 0]
     return state.log_center.unsqueeze(-1) - change
 
 

@@ -20,9 +20,7 @@ def variance_given(state: FisherState) -> Tensor:
     groups, b = saddle_point(state)
     scale, dominant = groups.variance, has_largest_variance(groups)
     # The group of largest variance needs the sum without itself: there, its own part would cancel.
-    parts = torch.stack(
-        [torch.where(dominant, 0.0, scale), torch.where(dominant, scale, 0.0)], -1
-    )
+    parts = torch.stack([torch.where(dominant, 0.0, scale), torch.where(dominant, scale, 0.0)], -1)
     by_others, by_dominant = b.covary(parts).unbind(-1)
     own = scale * (b.square - b.first.square())
     shared = by_others + torch.where(dominant, 0.0, by_dominant - own)
