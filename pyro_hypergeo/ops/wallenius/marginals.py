@@ -21,6 +21,10 @@ from .snapshots import LONGEST_TIME, rule_around, snapshots_at
 # Golden section of a bracket whose length is in the hundreds.
 _PEAK_STEPS, _GOLDEN = 40, 0.6180339887498949
 _HIGHEST = 100.0
+# The log of rate times time is cut here, so that no power overflows. So is a hazard of 0.
+_LATEST, _LEAST = 600.0, 1e-300
+# The rounding of an expected number of elements, relative to the size of the group.
+_ROUNDING = 1e-13
 # Entries of the largest table.
 _CELLS = 2_000_000
 _NODES = 128 * 21
@@ -185,12 +189,16 @@ def _log_density(counts: _Counts, times: Tensor) -> Tensor:
     y = torch.exp(log_y.clamp(max=_HIGHEST))
     log_mass = torch.where(none, -(sizes * y).sum(-1), at.log_mass - _cut_off(y, sizes, rest))
     log_mass = torch.where(all_, (sizes * log_rung(log_y)).sum(-1), log_mass)
-    left = torch.where(none.unsqueeze(-1), sizes, at.rest)
+    # What is left of a group that has rung almost surely is only rounding. Times its weight, it
+    # would hide the others.
+    left = torch.where(at.rest > _ROUNDING * sizes, at.rest, 0.0)
+    left = torch.where(none.unsqueeze(-1), sizes, left)
     left = torch.where(all_.unsqueeze(-1), 0.0, left)
     k, size = counts.k.unsqueeze(-1), size.unsqueeze(-1)
-    log_own = log_weight.unsqueeze(-1) + times
+    log_own = (log_weight.unsqueeze(-1) + times).clamp(max=_LATEST)
     hazard = torch.exp(log_own) * (size - k) + (y * left).sum(-1)
-    return log_binomial_pmf(k, size, log_rung_odds(log_own)) + log_mass + torch.log(hazard)
+    log_hazard = torch.log(hazard.clamp(min=_LEAST))
+    return log_binomial_pmf(k, size, log_rung_odds(log_own)) + log_mass + log_hazard
 
 
 def _cut_off(y: Tensor, sizes: Tensor, rest: Tensor) -> Tensor:
