@@ -75,9 +75,7 @@ class AutoHypergeometric(AutoGuide):
         model. It returns a tensor of shape ``batch_shape + (G,)`` or, if there are several sites, a
         dict of such tensors by site. If it is a ``torch.nn.Module``, its parameters are learned.
         Without it, each plate element has parameters of its own.
-    :param callable init_loc_fn: as for Pyro's autoguides.
-    :param float init_scale: as for Pyro's autoguides.
-    :param callable create_plates: as for Pyro's autoguides.
+    :param init_loc_fn, init_scale, create_plates: as for Pyro's autoguides.
     :raises NotImplementedError: if another latent site is discrete and not enumerated; or if a
         plate draws a subsample that the guide cannot see.
     :raises ValueError: if ``estimator`` or ``temperature`` is not legal, if the model has no latent

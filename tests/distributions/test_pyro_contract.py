@@ -15,6 +15,7 @@ from scipy import stats
 from torch import Size, Tensor
 from torch.distributions import kl_divergence
 
+import pyro_hypergeo.distributions.counts_of_urn as counts_module
 import pyro_hypergeo.distributions.urn_law as urn_law_module
 import pyro_hypergeo.ops.fisher.law as law_module
 import pyro_hypergeo.ops.urn as urn_module
@@ -433,7 +434,7 @@ def test_expand_carries_what_is_known(example: Example, monkeypatch: pytest.Monk
         (law_module, "solve_central"),
         (urn_module, "largest"),
         (urn_law_module, "largest"),
-        (urn_law_module, "log_of_weights"),
+        (counts_module, "log_of_weights"),
     ]:
         monkeypatch.setattr(module, name, refuse)
     for new in (d.expand([7]), d.expand([1]).expand([7])):
