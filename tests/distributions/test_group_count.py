@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from scipy.stats import hypergeom, nchypergeom_fisher
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyro_hypergeo import FisherHypergeometric, WalleniusHypergeometric
 from pyro_hypergeo.distributions import GroupCount
@@ -169,6 +170,32 @@ def test_marginal_of_a_batch_with_different_supports(law: Any) -> None:
     for row, total in enumerate(totals):
         alone = law(total, sizes, weights=[1.0, 2.0, 0.5]).marginal(0)
         torch.testing.assert_close(batch.logits[row], alone.logits, rtol=1e-11, atol=1e-11)
+
+
+class Written(TorchDispatchMode):
+    """Counts the numbers that operations write."""
+
+    numbers = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        out = function(*args, **(kwargs or {}))
+        self.numbers += out.numel() if torch.is_tensor(out) else 0
+        return out
+
+
+@pytest.mark.parametrize("rest", [[300_000], [300_000, 5]])
+def test_a_marginal_costs_its_support(rest: list[int]) -> None:
+    size, total = 200_000, 50  # 51 possible counts of 200,001
+    urn = FisherHypergeometric(total, [size, *rest], torch.ones(1 + len(rest)))
+    with Written() as written:
+        marginal = urn.marginal(0)
+    # The table itself, its check and its normaliser; a kernel over the whole table has 100 times.
+    assert written.numbers < 20 * size
+    expected = hypergeom(size + sum(rest), size, total)
+    assert marginal.sf(45).item() == pytest.approx(expected.sf(45), rel=1e-9)
+    assert (marginal.logits[51:] == -math.inf).all()
 
 
 def test_quantiles_of_what_is_no_probability() -> None:
