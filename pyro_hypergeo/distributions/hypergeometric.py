@@ -36,7 +36,7 @@ class Hypergeometric(Tails, TorchDistribution):
         \max(0, n + K - N) \le x \le \min(n, K) .
 
     It is one count of :class:`MultivariateHypergeometric` with the groups :math:`K` and
-    :math:`N - K`. In the notation of :data:`scipy.stats.hypergeom`, it is
+    :math:`N - K`. In the notation of ``scipy.stats.hypergeom``, it is
     ``hypergeom(M=population, n=marked, N=total_count)``.
 
     Samples, :meth:`log_prob`, :meth:`icdf` and moments have the dtype of the arguments, if one of

@@ -109,7 +109,8 @@ def look_up(table: Tensor, index: Tensor, batch_shape: torch.Size) -> Tensor:
     An index outside of the table reads its first or last entry.
     """
     shape = torch.broadcast_shapes(index.shape, batch_shape)
-    index = index.clamp(0, table.shape[-1] - 1).long().expand(shape).unsqueeze(-1)
+    index = index.to(table.device).clamp(0, table.shape[-1] - 1).long()
+    index = index.expand(shape).unsqueeze(-1)
     return table.expand(shape + table.shape[-1:]).gather(-1, index).squeeze(-1)
 
 
