@@ -29,6 +29,7 @@ from .distributions import FisherHypergeometric as FisherHypergeometric
 from .distributions import (
     FisherHypergeometricStraightThrough as FisherHypergeometricStraightThrough,
 )
+from .distributions import Hypergeometric as Hypergeometric
 from .distributions import MultivariateHypergeometric as MultivariateHypergeometric
 from .distributions import RelaxedFisherHypergeometric as RelaxedFisherHypergeometric
 from .distributions import WalleniusHypergeometric as WalleniusHypergeometric

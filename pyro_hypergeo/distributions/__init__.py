@@ -13,6 +13,7 @@ from .central import MultivariateHypergeometric
 from .constraints import hypergeometric_counts, hypergeometric_soft_counts, zero_sum
 from .fisher import FisherHypergeometric
 from .group_count import GroupCount
+from .hypergeometric import Hypergeometric
 from .laws import LAWS, law_of
 from .relaxed import RelaxedFisherHypergeometric
 from .straight_through import FisherHypergeometricStraightThrough
@@ -27,6 +28,7 @@ __all__ = [
     "FisherHypergeometric",
     "FisherHypergeometricStraightThrough",
     "GroupCount",
+    "Hypergeometric",
     "LAWS",
     "MultivariateHypergeometric",
     "RelaxedFisherHypergeometric",

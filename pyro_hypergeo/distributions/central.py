@@ -14,6 +14,7 @@ from torch.distributions import constraints
 from ..ops.fisher.law import CENTRAL
 from .arrays import Numbers, as_tensor
 from .fisher import FisherHypergeometric
+from .parameters import need_float64
 
 
 class MultivariateHypergeometric(FisherHypergeometric):
@@ -69,6 +70,7 @@ class MultivariateHypergeometric(FisherHypergeometric):
         device = tensors[0].device if tensors else None
         sizes = as_tensor(group_sizes, device, "group_sizes")
         dtype = sizes.dtype if sizes.is_floating_point() else torch.get_default_dtype()
+        dtype = torch.float64 if need_float64(group_sizes, total_count) else dtype
         zeros = torch.zeros(sizes.shape, dtype=dtype, device=sizes.device)
         super().__init__(total_count, group_sizes, log_weights=zeros, validate_args=validate_args)
 

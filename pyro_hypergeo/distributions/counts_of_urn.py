@@ -17,6 +17,7 @@ from torch.distributions.utils import lazy_property
 from ..ops.support import listed_counts, support_size
 from ..ops.urn import Bounds, log_of_weights
 from .constraints import hypergeometric_counts
+from .observations import check_counts, check_shape
 from .parameters import Numbers, check_urn, static_sizes, urn_parameters
 
 
@@ -133,6 +134,11 @@ class CountsOfUrn(TorchDistribution):
         # Derived tensors may belong to an autograd graph, which cannot be copied or pickled.
         derived = {"weights", "log_weights"} - {self.parameter_name}
         return {key: value for key, value in self.__dict__.items() if key not in derived}
+
+    def _validate_sample(self, value: Tensor) -> None:
+        check_shape(value, self.batch_shape, self.event_shape)
+        valid = self.support.check(value)
+        check_counts(value, valid, self.group_sizes, self.total_count)
 
     @property
     def min_counts(self) -> Tensor:

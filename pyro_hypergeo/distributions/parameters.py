@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,6 +50,10 @@ def urn_parameters(
         values = values.to(torch.get_default_dtype())
     sizes = as_tensor(group_sizes, device, "group_sizes")
     total = as_tensor(total_count, device, "total_count")
+    if need_float64(group_sizes, total_count):
+        # Python numbers have no dtype. So nobody asked for one that does not hold them.
+        values = _in_float64(chosen, values)
+        sizes, total = _in_float64(group_sizes, sizes), _in_float64(total_count, total)
     for label, tensor in (("group_sizes", sizes), (name, values)):
         if tensor.dim() < 1:
             raise ValueError(
@@ -72,6 +76,35 @@ def urn_parameters(
     return Parameters(
         _expand(total, shape[:-1]), _expand(sizes, shape), _expand(values, shape), name
     )
+
+
+def need_float64(*counts: Any) -> bool:
+    """Whether counts that are Python numbers, or lists of these, are too large for the default."""
+    narrow = torch.get_default_dtype() != torch.float64
+    return narrow and any(_is_python(x) and _largest(x) >= largest_exact() for x in counts)
+
+
+def _in_float64(value: Any, tensor: Tensor) -> Tensor:
+    # The list again, not its tensor: that is rounded already. Integers need no other dtype.
+    if not (_is_python(value) and tensor.is_floating_point()):
+        return tensor
+    return torch.as_tensor(value, dtype=torch.float64, device=tensor.device)
+
+
+def largest_exact(dtype: torch.dtype | None = None) -> int:
+    """The number up to which a dtype holds all integers; the default dtype if not given."""
+    # An int: torch would round integers to the default dtype before it compares them with a float.
+    return int(2 / torch.finfo(dtype or torch.get_default_dtype()).eps)
+
+
+def _is_python(value: Any) -> bool:
+    return isinstance(value, (int, float, list, tuple))
+
+
+def _largest(value: Any) -> float:
+    if isinstance(value, (list, tuple)):
+        return max(map(_largest, value), default=0)
+    return value if isinstance(value, (int, float)) else 0
 
 
 def positive_temperature(
@@ -115,8 +148,8 @@ def check_urn(parameters: Parameters) -> None:
     :raises ValueError: if no urn has these values; it names the argument and shows the value.
     """
     total, sizes, weights, name = parameters
-    _check_counts("group_sizes", sizes, weights.dtype)
-    _check_counts("total_count", total, weights.dtype)
+    check_count_values("group_sizes", sizes, weights.dtype)
+    check_count_values("total_count", total, weights.dtype)
     if name == "weights":
         check(name, weights, (weights >= 0) & (weights < torch.inf), "finite and not negative")
         present = weights > 0
@@ -158,14 +191,19 @@ def mean_parameters(
     return means, sizes, total.to(sizes.dtype)
 
 
-def _check_counts(name: str, value: Tensor, dtype: torch.dtype) -> None:
+def check_count_values(name: str, value: Tensor, dtype: torch.dtype) -> None:
+    """Check that an argument holds counts, and that a dtype holds them.
+
+    :raises ValueError: if it does not; it names the argument and shows the value.
+    """
     check(name, value, (value >= 0) & (value % 1 == 0), "integers that are not negative")
-    exact = 2 / torch.finfo(dtype).eps
+    exact = largest_exact(dtype)
+    remedy = "" if dtype == torch.float64 else ", torch.float64 does"
     check(
         name,
         value,
         value <= exact,
-        f"at most {exact:.0f}: {dtype} does not hold all larger integers",
+        f"at most {exact}: {dtype} does not hold all larger integers{remedy}",
     )
 
 

@@ -13,9 +13,10 @@ from torch.distributions.utils import lazy_property
 
 from ..ops.law import Law
 from ..ops.tracing import largest
+from .arrays import Numbers, as_tensor
 from .counts_of_urn import CountsOfUrn
 from .group_count import GroupCount
-from .parameters import Numbers, mean_parameters
+from .parameters import mean_parameters
 
 _UrnLaw = TypeVar("_UrnLaw", bound="UrnLaw")
 
@@ -86,15 +87,22 @@ class UrnLaw(CountsOfUrn):
         with torch.no_grad():
             return self.to_dtype(self.law.sample(self.state, Size(sample_shape), self.bounds))
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_prob(self, value: Numbers) -> Tensor:
         """Log-probability of the counts, of shape ``sample_shape + batch_shape``.
 
         It is differentiable in the weights. The formula also accepts real counts, and is
         differentiable in them. Without validation it is ``-inf`` outside of the support.
 
-        :param torch.Tensor value: counts, of shape ``sample_shape + batch_shape + (G,)``.
-        :raises ValueError: with validation, if a count vector is not in the support.
+        Counts may be compared with several urns at once, for example with those of an enumerated
+        total. Then some of the urns may not have these counts in their support: there, the result
+        is ``-inf``.
+
+        :param value: counts, of shape ``sample_shape + batch_shape + (G,)``.
+        :type value: list of float or torch.Tensor
+        :raises ValueError: with validation, if a count vector is in the support of no urn that it
+            is compared with.
         """
+        value = as_tensor(value, self.group_sizes.device)
         if self._validate_args:
             self._validate_sample(value)
         return self.to_dtype(self.law.log_prob(self.state, value))
@@ -137,7 +145,7 @@ class UrnLaw(CountsOfUrn):
 
         :param int group: index of the group; a negative index counts from the end.
         :return: a :class:`~pyro_hypergeo.distributions.GroupCount` of the same batch shape, with
-            ``cdf``, ``sf`` and ``icdf``.
+            ``cdf``, ``sf``, ``logcdf``, ``logsf`` and ``icdf``.
         :raises ValueError: if there is no such group.
         """
         groups = self.event_shape[0]
@@ -147,8 +155,9 @@ class UrnLaw(CountsOfUrn):
                 f"but got {group}."
             )
         max_size = largest(self.group_sizes[..., group])
-        logits = self.to_dtype(self.law.log_marginal(self.state, group % groups, max_size))
-        return GroupCount(logits=logits, validate_args=self._validate_args)
+        logits = self.law.log_marginal(self.state, group % groups, max_size)
+        dtype = self.parameter.dtype
+        return GroupCount(logits=logits, dtype=dtype, validate_args=self._validate_args)
 
     def marginals(self) -> GroupCount:
         """The distributions of the single counts of all groups: see :meth:`marginal`.
@@ -158,8 +167,8 @@ class UrnLaw(CountsOfUrn):
         :return: a :class:`~pyro_hypergeo.distributions.GroupCount` of the batch shape
             ``batch_shape + (G,)``.
         """
-        logits = self.to_dtype(self.law.log_marginals(self.state, self.bounds))
-        return GroupCount(logits=logits, validate_args=False)
+        logits = self.law.log_marginals(self.state, self.bounds)
+        return GroupCount(logits=logits, dtype=self.parameter.dtype, validate_args=False)
 
     @classmethod
     def from_mean(

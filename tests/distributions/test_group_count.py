@@ -3,11 +3,14 @@
 
 """The distribution of a single count: both tails, quantiles and moments."""
 
+import math
+import pickle
 from typing import Any
 
 import pytest
 import torch
 from scipy.stats import hypergeom, nchypergeom_fisher
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyro_hypergeo import FisherHypergeometric, WalleniusHypergeometric
 from pyro_hypergeo.distributions import GroupCount
@@ -79,8 +82,120 @@ def test_differentiable_and_of_the_weights_dtype() -> None:
     assert theta.grad is not None
     assert theta.grad[0].item() == pytest.approx((cdf(step) - cdf(-step)) / (2 * step), rel=1e-6)
     small = FisherHypergeometric(TOTAL, SIZES, weights=torch.tensor([ODDS, 1.0]).float())
-    for value in (small.marginal(0).cdf(3), small.marginal(0).sf(3), small.marginal(0).icdf(0.3)):
+    few = small.marginal(0)
+    for value in (few.icdf(0.3), few.log_prob(3), few.mean, few.variance, few.entropy(), few.probs):
         assert value.dtype == torch.float32
+    # Tails are in float64, whatever the weights: in float32, those below 1e-45 are 0.
+    for value in (few.cdf(3), few.sf(3), few.logcdf(3), few.logsf(3), few.logits):
+        assert value.dtype == torch.float64
+    assert (
+        few.expand((4,)).mean.dtype == pickle.loads(pickle.dumps(few)).mean.dtype == torch.float32
+    )
+
+
+def marked(total: int, one: int, rest: int, dtype: torch.dtype = torch.float64) -> GroupCount:
+    return FisherHypergeometric(total, [one, rest], torch.ones(2, dtype=dtype)).marginal(0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_tails_are_exact_in_both_ends(dtype: torch.dtype) -> None:
+    # Sums of exact fractions, rounded once.
+    few = marked(300, 50, 1550, dtype)
+    assert few.logcdf(40).item() == pytest.approx(-7.565148879228446e-23, rel=1e-12)
+    assert few.sf(40).item() == pytest.approx(7.565148879228446e-23, rel=1e-12)
+    assert marked(215, 1000, 9000, dtype).sf(107).item() == pytest.approx(
+        5.390805908200747e-52, rel=1e-12
+    )
+    far = marked(50_000, 10**6, 9 * 10**6, dtype)
+    assert far.logsf(10_000).item() == pytest.approx(-2239.7712499204, abs=1e-10)
+    assert far.logcdf(10_000).item() == far.sf(10_000).item() == 0
+
+
+def test_tails_of_lists_are_exact_in_the_default_dtype() -> None:
+    torch.set_default_dtype(torch.float32)
+    few = FisherHypergeometric(215, [1000, 9000], weights=[1.0, 1.0]).marginal(0)
+    assert few.sf(107).item() == pytest.approx(5.390805908200747e-52, rel=1e-12)
+
+
+def test_logarithms_of_tails_outside_of_the_support() -> None:
+    few = marked(8, 5, 4)  # 4 or 5 of the first group
+    k = torch.tensor([-1.0, 3.0, 3.9, 4.0, 4.5, 5.0, 100.0])
+    log_odds = torch.tensor([4 / 9, 5 / 9]).log()
+    never, always = torch.tensor(-math.inf), torch.tensor(0.0)
+    expected = [never, never, never, *[log_odds[1]] * 2, always, always]
+    torch.testing.assert_close(few.logcdf(k), torch.stack(expected), rtol=1e-14, atol=1e-14)
+    expected = [always, always, always, *[log_odds[0]] * 2, never, never]
+    torch.testing.assert_close(few.logsf(k), torch.stack(expected), rtol=1e-14, atol=1e-14)
+
+
+def test_logarithms_of_tails_are_differentiable() -> None:
+    theta = torch.tensor([0.3, -0.2, 0.4], requires_grad=True)
+    k = torch.tensor([0.0, 2.0, 3.0, 6.0])
+
+    def tails(theta: torch.Tensor) -> torch.Tensor:
+        few = FisherHypergeometric(9, [6, 3, 2], log_weights=theta).marginal(0)  # 4, 5 or 6
+        logs = torch.stack([few.logcdf(k + 1.5), few.logsf(k)])
+        return torch.where(logs > -math.inf, logs, 0.0)
+
+    assert torch.autograd.gradcheck(tails, theta)
+    (gradient,) = torch.autograd.grad(tails(theta).sum(), theta)
+    assert gradient.isfinite().all()
+
+
+def test_log_prob_takes_what_cdf_takes() -> None:
+    law = count()
+    assert law.log_prob(4) == law.log_prob(4.0) == law.log_prob(torch.tensor(4))
+    assert law.log_prob(4).item() == pytest.approx(reference.logpmf(4), rel=1e-12)
+    values = torch.arange(15.0).reshape(3, 5)
+    torch.testing.assert_close(law.log_prob(values).exp().flatten(), law.probs)
+    for wrong in (-1, 15, 2.5):
+        with pytest.raises(ValueError, match="support"):
+            law.log_prob(wrong)
+    open_ = FisherHypergeometric(TOTAL, SIZES, [ODDS, 1.0], validate_args=False).marginal(0)
+    assert (open_.log_prob(torch.tensor([-1.0, 15.0, 2.5])) == -math.inf).all()
+
+
+def test_probabilities_make_the_same_count() -> None:
+    probs = torch.tensor([0.25, 0.75])
+    for law in (GroupCount(probs), GroupCount(logits=probs.log())):
+        assert law.cdf(0).item() == pytest.approx(0.25, rel=1e-14)
+    with pytest.raises(ValueError, match="exactly one of `probs` and `logits`, but got neither"):
+        GroupCount()
+
+
+@pytest.mark.parametrize("law", [FisherHypergeometric, WalleniusHypergeometric])
+def test_marginal_of_a_batch_with_different_supports(law: Any) -> None:
+    sizes, totals = [6, 3, 2], [1, 5, 9, 11]
+    batch = law(torch.tensor(totals), sizes, weights=[1.0, 2.0, 0.5]).marginal(0)
+    for row, total in enumerate(totals):
+        alone = law(total, sizes, weights=[1.0, 2.0, 0.5]).marginal(0)
+        torch.testing.assert_close(batch.logits[row], alone.logits, rtol=1e-11, atol=1e-11)
+
+
+class Written(TorchDispatchMode):
+    """Counts the numbers that operations write."""
+
+    numbers = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        out = function(*args, **(kwargs or {}))
+        self.numbers += out.numel() if torch.is_tensor(out) else 0
+        return out
+
+
+@pytest.mark.parametrize("rest", [[300_000], [300_000, 5]])
+def test_a_marginal_costs_its_support(rest: list[int]) -> None:
+    size, total = 200_000, 50  # 51 possible counts of 200,001
+    urn = FisherHypergeometric(total, [size, *rest], torch.ones(1 + len(rest)))
+    with Written() as written:
+        marginal = urn.marginal(0)
+    # The table itself, its check and its normaliser; a kernel over the whole table has 100 times.
+    assert written.numbers < 20 * size
+    expected = hypergeom(size + sum(rest), size, total)
+    assert marginal.sf(45).item() == pytest.approx(expected.sf(45), rel=1e-9)
+    assert (marginal.logits[51:] == -math.inf).all()
 
 
 def test_quantiles_of_what_is_no_probability() -> None:

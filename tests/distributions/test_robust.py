@@ -534,3 +534,75 @@ def test_messages_have_no_tensor_reprs() -> None:
 def test_unchecked_nan_weights_give_nan_draws(shape):
     urn = FisherHypergeometric(3, [5, 5], weights=[math.nan, 1.0], validate_args=False)
     assert urn.sample(shape).isnan().all()
+
+
+# Observations.
+
+
+def test_wrong_total_says_both_sums() -> None:
+    d = FisherHypergeometric(5, [5, 3, 2], weights=[1.0, 2.0, 4.0])
+    for wrong in ([1, 2, 1], torch.tensor([1.0, 2.0, 1.0])):
+        with pytest.raises(ValueError, match=r"found \[1.*\]: sum 4, total 5"):
+            d.log_prob(wrong)
+    many = torch.tensor([[1.0, 2.0, 2.0], [0.0, 4.0, 1.0]])
+    with pytest.raises(
+        ValueError, match=r"sizes` \[5, 3, 2\] .* \[0.0, 4.0, 1.0\] at index \(1,\)"
+    ):
+        d.log_prob(many)
+
+
+def test_list_of_counts_is_a_value() -> None:
+    d = FisherHypergeometric(4, [5, 3, 2], weights=[1.0, 2.0, 4.0])
+    assert d.log_prob([2, 1, 1]) == d.log_prob(torch.tensor([2.0, 1.0, 1.0]))
+
+
+@pytest.mark.parametrize("law", [FisherHypergeometric, WalleniusHypergeometric])
+def test_observation_under_an_enumerated_total(law: Any) -> None:
+    totals = torch.arange(11).reshape(-1, 1)
+    d = law(totals, [5, 3, 2], weights=[1.0, 2.0, 4.0])
+    x = torch.tensor([[2.0, 1.0, 1.0], [3.0, 3.0, 2.0]])
+    logs = d.log_prob(x)
+    assert logs.shape == (11, 2)
+    for column, total in enumerate((4, 8)):
+        alone = law(total, [5, 3, 2], weights=[1.0, 2.0, 4.0]).log_prob(x[column])
+        assert logs[total, column].item() == pytest.approx(alone.item(), rel=1e-12)
+        rest = torch.arange(11) != total
+        assert (logs[rest, column] == -math.inf).all()
+    # No total allows this one.
+    with pytest.raises(ValueError, match="within the support"):
+        d.log_prob(torch.tensor([6.0, 0.0, 0.0]))
+
+
+def test_observation_of_a_plate_is_checked_against_its_own_urn() -> None:
+    d = FisherHypergeometric(torch.tensor([4, 5]), [5, 3, 2], weights=[1.0, 2.0, 4.0])
+    x = torch.tensor([[2.0, 1.0, 1.0], [2.0, 1.0, 1.0]])
+    with pytest.raises(ValueError, match=r"at index \(1,\): sum 4, total 5"):
+        d.log_prob(x)
+
+
+def test_large_sizes_in_a_list_work_in_float64() -> None:
+    torch.set_default_dtype(torch.float32)
+    size = 2**24 + 1
+    for sizes in ([size, 3], [float(size), 3.0]):
+        for d in (
+            FisherHypergeometric(2, sizes, weights=[1.0, 0.1]),
+            FisherHypergeometric(2, sizes, log_weights=[0, -1]),
+            MultivariateHypergeometric(2, sizes),
+        ):
+            assert d.mean.dtype == torch.float64
+            assert d.group_sizes.double()[0] == size
+    few = FisherHypergeometric(2, [size, 3], weights=[1.0, 0.1])
+    assert few.weights[1].item() == 0.1  # not rounded to float32
+    share = 0.1 * 3 / size
+    assert few.mean[1].item() == pytest.approx(2 * share, rel=1e-6)
+    assert FisherHypergeometric(2, [4, 3], weights=[1.0, 0.1]).mean.dtype == torch.float32
+    # A tensor has a dtype that somebody chose. The message says which one holds the sizes.
+    with pytest.raises(ValueError, match="at most 16777216: .* integers, torch.float64 does"):
+        FisherHypergeometric(2, [size, 3], weights=torch.tensor([1.0, 0.1]))
+
+
+def test_sizes_that_no_dtype_holds_are_refused() -> None:
+    for dtype in (torch.float32, torch.float64):
+        torch.set_default_dtype(dtype)
+        with pytest.raises(ValueError, match="`group_sizes` .* at most 9007199254740992"):
+            FisherHypergeometric(2, [2**53 + 1, 3], weights=[1.0, 0.1])

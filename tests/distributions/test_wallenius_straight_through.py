@@ -17,6 +17,7 @@ from pyro.infer import SVI, Trace_ELBO
 from torch import Tensor
 
 from pyro_hypergeo import (
+    FisherHypergeometricStraightThrough,
     WalleniusHypergeometric,
     WalleniusHypergeometricStraightThrough,
     ops,
@@ -204,3 +205,27 @@ def test_no_movement_is_worked_out_where_no_gradient_is_wanted() -> None:
     d = make(theta().detach())
     assert not d.rsample().requires_grad
     assert not {"mean", "covariance"} & set(vars(d.state))
+
+
+@pytest.mark.parametrize(
+    "law", [FisherHypergeometricStraightThrough, WalleniusHypergeometricStraightThrough]
+)
+def test_nearly_certain_draws_have_gradients_of_about_zero(law: Any) -> None:
+    log_weights = torch.tensor([0.0, -30.0, -60.0], requires_grad=True)
+    x = law(9, [5, 3, 4], log_weights=log_weights).rsample((20,))
+    assert torch.equal(x, torch.tensor([5.0, 3.0, 1.0]).expand(20, 3))
+    x.square().sum().backward()
+    assert log_weights.grad is not None
+    assert log_weights.grad.abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("scale", [10.0, 50.0, 150.0])
+def test_sharp_scores_have_finite_gradients(scale: float) -> None:
+    sizes = torch.randint(1, 9, (240, 5)).double()
+    total = torch.floor(1 + torch.rand(240) * (sizes.sum(-1) - 1))
+    log_weights = (scale * torch.randn(240, 5)).requires_grad_()
+    x = WalleniusHypergeometricStraightThrough(total, sizes, log_weights=log_weights).rsample()
+    (x * torch.arange(1.0, 6.0)).square().sum().backward()
+    assert log_weights.grad is not None
+    assert log_weights.grad.abs().max() < 1e5
+    assert log_weights.grad.abs().max() > 1

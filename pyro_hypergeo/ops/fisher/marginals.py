@@ -26,6 +26,8 @@ from ..saddlepoint.lattice import (
 )
 from ..saddlepoint.tilt import solve_tilt
 from ..tracing import largest
+from ..urn import between, pairs_of_counts, possible_counts
+from .density import log_prob_given
 from .state import FisherState, solve_fisher
 
 # If we leave out one group (not the one of largest variance), at least half of the variance
@@ -88,7 +90,8 @@ def log_marginal(
         p(x_i = k) = \mathrm{Bin}(k; m_i, p_i) \, \frac{\Pr[S_{-i} = n - k]}{\Pr[S = n]}
 
     This is one row of :func:`log_marginals`. Each probability has a small relative error, far into
-    the tails. Differentiable in the log-weights. Cost: O(G max_size) time and memory.
+    the tails. Differentiable in the log-weights. Cost: O(G) for each possible count, in time and
+    memory; with two groups, it is the cost of :func:`log_prob` for each of them.
 
     :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
     :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
@@ -125,11 +128,13 @@ def log_marginals_given(state: FisherState, max_size: int) -> Tensor:
     They contain a good tilt for every group and every k. So the sums over groups are shared.
     """
     urn = state.urn
+    if urn.sizes.shape[-1] == 2:
+        return torch.stack([log_marginal_given(state, group, max_size) for group in (0, 1)], -2)
     theta, sizes = urn.log_weights.unsqueeze(-2), urn.sizes.unsqueeze(-2)
     steps = torch.arange(-max_size, max_size + 1, dtype=sizes.dtype, device=sizes.device)
     tilts = _tilt_near(theta.detach(), sizes, urn.total.unsqueeze(-1) + steps)  # (..., T)
     groups = tilted_groups(theta, sizes, tilts)  # (..., T, G)
-    k = _counts(state, max_size).unsqueeze(-2)
+    k = torch.arange(max_size + 1, dtype=sizes.dtype, device=sizes.device)
     rest = (urn.total[..., None, None] - k).clamp(min=0)
     held_by_others = (urn.sizes.sum(-1, keepdim=True) - urn.sizes).unsqueeze(-1)
     rest = torch.minimum(rest, held_by_others)  # (..., G, M + 1)
@@ -149,22 +154,22 @@ def log_marginals_given(state: FisherState, max_size: int) -> Tensor:
 def log_marginal_given(state: FisherState, group: int, max_size: int) -> Tensor:
     """The log-marginal of one group, (..., max_size + 1): for each count, a saddle point."""
     urn = state.urn
+    low, high = possible_counts(urn, group, max_size)
+    k = torch.arange(low, high + 1, dtype=urn.total.dtype, device=urn.total.device)
+    if urn.sizes.shape[-1] == 2:
+        # One count decides the other. So the marginal is the whole law.
+        both = log_prob_given(state, pairs_of_counts(urn, group, k)).movedim(0, -1)
+        return between(both, low, high, max_size)
     size, edge = urn.sizes[..., group, None], urn.edge[..., group, None]
     others = torch.arange(urn.sizes.shape[-1], device=size.device) != group
     theta, sizes = urn.log_weights.unsqueeze(-2), (urn.sizes * others).unsqueeze(-2)
-    k = _counts(state, max_size)
     rest = (urn.total.unsqueeze(-1) - k).clamp(min=0)
     rest = torch.minimum(rest, sizes.sum(-1))  # impossible counts are masked in the end
     tilts = _tilt_near(theta.detach(), sizes, rest)
     log_rest = log_lattice_prob(lattice_nodes(tilted_groups(theta, sizes, tilts), rest))
     u = urn.log_weights[..., group, None] + tilts
     result = log_tilted_pmf(k, size, u) + log_rest - _log_total(state, tilts)
-    return _on_support(state, k, size, edge, result)
-
-
-def _counts(state: FisherState, max_size: int) -> Tensor:
-    total = state.urn.total
-    return torch.arange(max_size + 1, dtype=total.dtype, device=total.device)
+    return between(_on_support(state, k, size, edge, result), low, high, max_size)
 
 
 def _tilt_near(theta: Tensor, sizes: Tensor, target: Tensor) -> Tensor:
@@ -244,10 +249,16 @@ def _log_total(state: FisherState, tilts: Tensor) -> Tensor:
     urn = state.urn
     shift = (tilts - state.tilt.unsqueeze(-1)).unsqueeze(-1)  # (..., T, 1)
     u = (urn.log_weights + state.tilt.unsqueeze(-1)).unsqueeze(-2)
+    # A group with odds above 1 is counted by what it leaves: the signs of u and the shift change,
+    # and its size joins the total. So nothing cancels in huge urns.
+    above, sizes = u > 0, urn.sizes.unsqueeze(-2)
+    own = torch.where(above, -shift, shift)
+    rare = -u.abs()
     near = shift.abs() < 1
-    close = torch.log1p(torch.sigmoid(u) * torch.expm1(torch.where(near, shift, 0.0)))
-    change = torch.where(near, close, log1p_exp(u + shift) - log1p_exp(u))
-    change = (urn.sizes.unsqueeze(-2) * change).sum(-1) - urn.total.unsqueeze(-1) * shift[..., 0]
+    close = torch.log1p(torch.sigmoid(rare) * torch.expm1(torch.where(near, own, 0.0)))
+    change = torch.where(near, close, log1p_exp(rare + own) - log1p_exp(rare))
+    offset = urn.total.unsqueeze(-1) - torch.where(above, sizes, 0.0).sum(-1)
+    change = (sizes * change).sum(-1) - offset * shift[..., 0]
     return state.log_center.unsqueeze(-1) - change
 
 

@@ -12,6 +12,8 @@ from ..urn import Urn, make_urn
 
 # A bracket has a length of up to 10^3; so many halvings bring it down to rounding.
 _BISECTIONS = 64
+# In groups of more than 2^31 elements, rounding may misplace single elements at the level.
+_EXCHANGES = 4
 
 
 def mode(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
@@ -56,7 +58,20 @@ def mode_given(urn: Urn) -> Tensor:
     room = most - counts
     missing = (total - counts.sum(-1)).unsqueeze(-1)
     counts = counts + torch.minimum((missing - room.cumsum(-1) + room).clamp(min=0), room)
+    for _ in range(_EXCHANGES):
+        counts = _exchanged(counts, theta, sizes)
     return torch.where(urn.interior.unsqueeze(-1), counts, urn.edge)
+
+
+def _exchanged(counts: Tensor, theta: Tensor, sizes: Tensor) -> Tensor:
+    """The counts after the best exchange of one element for one of another group, if it gains."""
+    next_gain = torch.log(sizes - counts) - torch.log(counts + 1) + theta
+    last_gain = torch.log(sizes - counts + 1) - torch.log(counts) + theta
+    best, to = next_gain.max(-1, keepdim=True)
+    worst, origin = last_gain.min(-1, keepdim=True)
+    index = torch.arange(counts.shape[-1], device=counts.device)
+    move = (index == to).to(counts.dtype) - (index == origin).to(counts.dtype)
+    return torch.where(best > worst, counts + move, counts)
 
 
 def _counts_above(theta: Tensor, sizes: Tensor, tilt: Tensor) -> Tensor:

@@ -14,13 +14,17 @@ from .state import FisherState, saddle_point, solve_fisher
 
 def variance_given(state: FisherState) -> Tensor:
     """Variances, (..., G), in float64. Cost: O(G)."""
+    # The counts sum to a constant, and all their covariances are negative. So a variance is a sum
+    # of the others' covariances, in which nothing cancels, even if the draw is nearly certain.
     urn = state.urn
     groups, b = saddle_point(state)
     scale, dominant = groups.variance, has_largest_variance(groups)
-    direct = scale * (scale * (b.square - b.first.square()) + b.own)
-    others = torch.where(dominant, 0.0, scale).unsqueeze(-1)
-    by_others = -scale * b.covary(others).squeeze(-1)
-    result = torch.where(dominant, by_others, direct)
+    # The group of largest variance needs the sum without itself: there, its own part would cancel.
+    parts = torch.stack([torch.where(dominant, 0.0, scale), torch.where(dominant, scale, 0.0)], -1)
+    by_others, by_dominant = b.covary(parts).unbind(-1)
+    own = scale * (b.square - b.first.square())
+    shared = by_others + torch.where(dominant, 0.0, by_dominant - own)
+    result = (-scale * shared).clamp(min=0)
     return torch.where(urn.interior.unsqueeze(-1), result, 0.0)
 
 
@@ -35,9 +39,8 @@ def covariance_given(state: FisherState) -> Tensor:
     joint = joint - b.first.unsqueeze(-1) * b.first.unsqueeze(-2)
     shared = scale.unsqueeze(-1) * joint * scale.unsqueeze(-2)
     same = torch.eye(scale.shape[-1], dtype=torch.bool, device=scale.device)
-    by_others = -shared.masked_fill(same, 0.0).sum(-1)
-    direct = shared.diagonal(dim1=-2, dim2=-1) + scale * b.own
-    diagonal = torch.where(has_largest_variance(groups), by_others, direct)
+    # The counts sum to a constant, and all their covariances are negative: nothing cancels here.
+    diagonal = -shared.masked_fill(same, 0.0).sum(-1)
     result = torch.where(same, diagonal.unsqueeze(-1), shared)
     return torch.where(urn.interior[..., None, None], result, 0.0)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Size, Tensor
 
 from ..autograd import apply
-from ..binomial import log1p_exp, log_binomial_coefficient, log_binomial_pmf
+from ..binomial import log_binomial_coefficient, log_binomial_pmf
 from ..saddlepoint.derivatives import Derivatives
 from ..saddlepoint.lattice import (
     LatticeNodes,
@@ -88,7 +88,11 @@ class _State(torch.autograd.Function):
         groups = tilted_groups(theta, sizes, tilt)
         nodes = lattice_nodes(groups, total)
         log_center = log_lattice_prob(nodes)
-        value = (sizes * log1p_exp(groups.u)).sum(-1) - total * tilt + log_center
+        # A group with odds above 1 is counted by the elements that it leaves: m softplus(u) is
+        # m u + m softplus(-u). The part m u joins the total, so nothing cancels in huge urns.
+        log_rare = torch.nn.functional.logsigmoid(groups.u.abs())
+        parts = torch.addcmul(nodes.counted * theta, sizes, log_rare, value=-1)
+        value = parts.sum(-1) - nodes.offset * tilt + log_center
         return value, _mean(groups, nodes), log_center
 
     @staticmethod

@@ -21,6 +21,8 @@ from .straight_through import moved_counts
 # Steps of the conjugate gradients. Few are enough: the matrix is the identity, plus a small part
 # from the skewness of the groups.
 _STEPS = 6
+# The rounding of a covariance matrix, relative to variances of independent elements.
+_ROUNDING = 1e-15
 
 
 def affine_gradient(
@@ -158,15 +160,19 @@ def affine_movement(
         away = counts.double() - mean
         # We solve in units of standard deviations. The matrix is singular where nothing varies: in
         # the direction of the sum, and for groups whose count is certain. There it is made regular.
+        # It is nearly singular where rounding hides what varies. A ridge as high as this rounding
+        # keeps such directions small. Elsewhere it changes nothing.
         variance = covariance.diagonal(dim1=-2, dim2=-1)
-        certain = variance <= 1e-14 * variance.amax(-1, keepdim=True).clamp(min=1e-280)
-        scale = torch.where(certain, 1.0, variance.clamp(min=1e-300).sqrt())
-        fixed = torch.where(certain, 0.0, scale)
-        fixed = fixed / fixed.square().sum(-1, keepdim=True).clamp(min=1e-300).sqrt()
-        varying = torch.where(certain, 0.0, 1 / scale)
-        matrix = covariance * varying.unsqueeze(-1) * varying.unsqueeze(-2)
-        matrix = matrix + fixed.unsqueeze(-1) * fixed.unsqueeze(-2)
-        matrix = matrix + torch.diag_embed(certain.to(matrix.dtype))
+        left = (1 - mean / state.urn.sizes.clamp(min=1)).clamp(min=10 * _ROUNDING)
+        noise = _ROUNDING * mean * left
+        certain = variance <= torch.maximum(noise, 10 * _ROUNDING * variance.amax(-1, keepdim=True))
+        varying = torch.where(certain, 0.0, variance.rsqrt())
+        known = torch.where(certain, 0.0, variance)
+        share = known / known.sum(-1, keepdim=True).clamp(min=1e-300)
+        matrix = covariance + share.unsqueeze(-1) * known.unsqueeze(-2)
+        matrix = matrix * varying.unsqueeze(-1) * varying.unsqueeze(-2)
+        matrix.diagonal(dim1=-2, dim2=-1).add_(torch.where(certain, 1.0, noise / variance))
         right = (away * varying).unsqueeze(-1)
-        direction = torch.linalg.solve(matrix, right).squeeze(-1) * varying
+        # `solve_ex` neither raises an error nor asks a device.
+        direction = torch.linalg.solve_ex(matrix, right).result.squeeze(-1) * varying
     return mean + 0.5 * (covariance @ direction.unsqueeze(-1)).squeeze(-1)

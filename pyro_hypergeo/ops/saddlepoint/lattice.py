@@ -79,17 +79,21 @@ class LatticeNodes(NamedTuple):
     decay: Tensor  # (..., G, J): |q_i + p_i e^{it}|^2
     real: Tensor  # (..., J): real part times the weight
     imag: Tensor  # (..., J): imaginary part times the weight
+    counted: Tensor  # (..., G): see `counted_by_rest`
+    offset: Tensor  # (...): the total minus what is counted by the rest
 
 
 def lattice_nodes(groups: Tilted, total: Tensor) -> LatticeNodes:
     """The integrand of Pr[S = n] for totals (...), accurate if n is near the mean of S. O(G)."""
     at = place_nodes(groups.sizes, groups.variance)
     log_modulus = log_moduli(groups, at.haversine).sum(-2)
-    offset = total - counted_by_rest(groups).sum(-1)
+    counted = counted_by_rest(groups)
+    offset = total - counted.sum(-1)
     phase = phases(groups, at.haversine, at.sine).sum(-2) - offset.unsqueeze(-1) * at.t
     amplitude = at.weight * torch.exp(log_modulus)
     decay = _excess(groups, at.haversine).add_(1)
-    return LatticeNodes(at, decay, amplitude * torch.cos(phase), amplitude * torch.sin(phase))
+    real, imag = amplitude * torch.cos(phase), amplitude * torch.sin(phase)
+    return LatticeNodes(at, decay, real, imag, counted, offset)
 
 
 def log_lattice_prob(nodes: LatticeNodes) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..binomial import log_binomial_pmf
 from ..tracing import largest
-from ..urn import Urn, make_urn
+from ..urn import Urn, between, make_urn, pairs_of_counts, possible_counts
 from .clocks import TimeNodes, log_rung, log_rung_odds
 from .density import wallenius_log_prob_given
 from .snapshots import LONGEST_TIME, rule_around, snapshots_at
@@ -21,6 +21,10 @@ from .snapshots import LONGEST_TIME, rule_around, snapshots_at
 # Golden section of a bracket whose length is in the hundreds.
 _PEAK_STEPS, _GOLDEN = 40, 0.6180339887498949
 _HIGHEST = 100.0
+# The log of rate times time is cut here, so that no power overflows. So is a hazard of 0.
+_LATEST, _LEAST = 600.0, 1e-300
+# The rounding of an expected number of elements, relative to the size of the group.
+_ROUNDING = 1e-13
 # Entries of the largest table.
 _CELLS = 2_000_000
 _NODES = 128 * 21
@@ -118,12 +122,14 @@ def wallenius_log_marginal_given(urn: Urn, group: int, max_size: int) -> Tensor:
     Each count has nodes of its own. So the relative error of its probability is below 1e-10 in both
     tails.
     """
+    low, high = possible_counts(urn, group, max_size)
+    k = torch.arange(low, high + 1, dtype=urn.total.dtype, device=urn.total.device)
+    if urn.sizes.shape[-1] == 2:
+        both = wallenius_log_prob_given(urn, pairs_of_counts(urn, group, k))
+        return between(both.movedim(0, -1), low, high, max_size)
     own = torch.arange(urn.sizes.shape[-1], device=urn.sizes.device) == group
-    if len(own) == 2:
-        return _log_marginal_of_two(urn, group, max_size)
     theta = urn.log_weights
     theta = theta - theta.detach().masked_fill(urn.sizes <= 0, -torch.inf).amax(-1, keepdim=True)
-    k = torch.arange(max_size + 1, dtype=theta.dtype, device=theta.device)
     chunk = max(1, _CELLS // (_NODES * theta.numel()))
     parts = [_log_marginal(urn, theta, own, part) for part in k.split(chunk)]
     size, edge = urn.sizes[..., group, None], urn.edge[..., group, None]
@@ -131,17 +137,8 @@ def wallenius_log_marginal_given(urn: Urn, group: int, max_size: int) -> Tensor:
     possible = (k <= size) & (k <= total) & (total - k <= others)
     result = torch.where(possible, torch.cat(parts, -1), -torch.inf)
     certain = torch.where((k == edge) & urn.feasible.unsqueeze(-1), 0.0, -torch.inf)
-    return torch.where(urn.interior.unsqueeze(-1), result, certain)
-
-
-def _log_marginal_of_two(urn: Urn, group: int, max_size: int) -> Tensor:
-    """The log-marginal if there are two groups: the log-probability of both counts."""
-    k = torch.arange(max_size + 1, dtype=urn.total.dtype, device=urn.total.device)
-    k = k.reshape((-1,) + (1,) * urn.total.dim()).expand(-1, *urn.total.shape)
-    # At an edge the urn was replaced. There, only the edge has counts that sum to this total.
-    total = torch.where(urn.interior, urn.total, urn.edge.sum(-1))
-    pair = [k, total - k] if group == 0 else [total - k, k]
-    return wallenius_log_prob_given(urn, torch.stack(pair, -1)).movedim(0, -1)
+    result = torch.where(urn.interior.unsqueeze(-1), result, certain)
+    return between(result, low, high, max_size)
 
 
 class _Counts(NamedTuple):
@@ -192,12 +189,16 @@ def _log_density(counts: _Counts, times: Tensor) -> Tensor:
     y = torch.exp(log_y.clamp(max=_HIGHEST))
     log_mass = torch.where(none, -(sizes * y).sum(-1), at.log_mass - _cut_off(y, sizes, rest))
     log_mass = torch.where(all_, (sizes * log_rung(log_y)).sum(-1), log_mass)
-    left = torch.where(none.unsqueeze(-1), sizes, at.rest)
+    # What is left of a group that has rung almost surely is only rounding. Times its weight, it
+    # would hide the others.
+    left = torch.where(at.rest > _ROUNDING * sizes, at.rest, 0.0)
+    left = torch.where(none.unsqueeze(-1), sizes, left)
     left = torch.where(all_.unsqueeze(-1), 0.0, left)
     k, size = counts.k.unsqueeze(-1), size.unsqueeze(-1)
-    log_own = log_weight.unsqueeze(-1) + times
+    log_own = (log_weight.unsqueeze(-1) + times).clamp(max=_LATEST)
     hazard = torch.exp(log_own) * (size - k) + (y * left).sum(-1)
-    return log_binomial_pmf(k, size, log_rung_odds(log_own)) + log_mass + torch.log(hazard)
+    log_hazard = torch.log(hazard.clamp(min=_LEAST))
+    return log_binomial_pmf(k, size, log_rung_odds(log_own)) + log_mass + log_hazard
 
 
 def _cut_off(y: Tensor, sizes: Tensor, rest: Tensor) -> Tensor:

@@ -120,7 +120,6 @@ def wallenius_covariance_given(urn: Urn, at: Snapshots) -> Tensor:
     rates = at.rates.unsqueeze(-1)
     first = variance * slope
     second = variance * (1 + slope * (skew - pq * slope))
-    third = slope * (skew.square() - 2 * pq + pq * slope * (2 * pq * slope - 3 * skew))
     by_rate = (rates * first).sum(-2, keepdim=True)
     gone = (rates.squeeze(-1) * groups.sizes * groups.q).sum(-1)[..., None, None]
 
@@ -130,18 +129,16 @@ def wallenius_covariance_given(urn: Urn, at: Snapshots) -> Tensor:
     # One sum over the nodes u and t together.
     pairs = _gram((gone - by_rate) * scaled * first - scaled * rates * second, first)
     crossed = _gram(scaled * first, rates * second)
-    own = groups.variance * b.own
-    skewed = (lattice * third).real.sum(-1) + skew.squeeze(-1)
-    diagonal = gone.squeeze(-1) * own - (lattice * by_rate * second).real.sum(-1)
-    diagonal = diagonal - at.rates * groups.variance * skewed
-    diagonal = ((weight / rest).unsqueeze(-1) * diagonal).sum(-2)
-
     mean = wallenius_mean_given(urn, at).unsqueeze(-2)
     away = groups.sizes * groups.p - mean
     shift = weight.unsqueeze(-1) * _tilted_shift(at)
     moved = shift.mT @ away
-    result = pairs - crossed + torch.diag_embed(diagonal) + moved + moved.mT
-    result = result + (weight.unsqueeze(-1) * away).mT @ away
+    result = pairs - crossed + moved + moved.mT + (weight.unsqueeze(-1) * away).mT @ away
+    # The counts sum to a constant. So a variance is minus the sum of the others' covariances: that
+    # is shorter than its own formula, and not negative where the draw is nearly certain.
+    same = torch.eye(result.shape[-1], dtype=torch.bool, device=result.device)
+    result = result.masked_fill(same, 0.0)
+    result = result - torch.diag_embed(result.sum(-1).clamp(max=0))
     return torch.where(urn.interior[..., None, None], result, 0.0)
 
 

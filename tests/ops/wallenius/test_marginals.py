@@ -3,6 +3,8 @@
 
 """Marginals and entropy under Wallenius' law."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -13,6 +15,7 @@ from torch.autograd import gradcheck
 from pyro_hypergeo import WalleniusHypergeometric, ops
 from pyro_hypergeo.ops.urn import make_urn
 from pyro_hypergeo.ops.wallenius.marginals import wallenius_log_marginal_given
+from tests import wallenius_oracle
 
 
 def enumerated(urn: WalleniusHypergeometric, group: int) -> Tensor:
@@ -98,3 +101,32 @@ def test_gradients() -> None:
         return wallenius_log_marginal_given(make_urn(theta, sizes, total), 0, 4)
 
     assert gradcheck(marginal, torch.tensor([0.3, -0.5, 1.0], requires_grad=True))
+
+
+# Log-weights hundreds apart: the times of the rings lie hundreds apart too.
+SHARP = [
+    ([700.1, 1.4, -699.2], [2, 2, 3], 6),
+    ([-699.0, 459.4, -459.7], [3, 1, 2], 4),
+    ([460.4, 230.4, -699.8], [3, 2, 2], 1),
+    ([700.3, 701.3, -700.8], [1, 3, 2], 3),
+    ([-458.7, 229.7, -701.3], [2, 3, 2], 3),
+    ([-699.8, 701.7, -458.6], [2, 1, 3], 2),
+]
+
+
+@pytest.mark.parametrize(("log_weights", "sizes", "total"), SHARP)
+def test_marginals_of_sharp_weights(log_weights: list[float], sizes: list[int], total: int) -> None:
+    law = wallenius_oracle.pmf([math.exp(theta) for theta in log_weights], sizes, total)
+    urn = (torch.tensor(log_weights), torch.tensor(sizes).double(), torch.tensor(total).double())
+    for group, size in enumerate(sizes):
+        exact = [sum(p for x, p in law.items() if x[group] == k) for k in range(size + 1)]
+        logs = [math.log(p.numerator) - math.log(p.denominator) if p else -math.inf for p in exact]
+        found = ops.wallenius_log_marginal(*urn, group)
+        torch.testing.assert_close(found, torch.tensor(logs), rtol=1e-10, atol=1e-10)
+
+
+def test_marginal_of_a_large_group_beside_sharp_weights_can_be_made() -> None:
+    for total in (69, 30, 1):
+        urn = WalleniusHypergeometric(total, [20, 20, 30], log_weights=[700.1, 1.4, -699.2])
+        for group in range(3):
+            torch.testing.assert_close(urn.marginal(group).mean, urn.mean[group])

@@ -171,3 +171,21 @@ def test_mode_of_a_large_urn_has_no_better_neighbour():
     for exchange in torch.tensor([[1.0, -1.0, 0.0], [0.0, 1.0, -1.0], [-1.0, 0.0, 1.0]]):
         for sign in (-1, 1):
             assert wallenius_log_prob(mode + sign * exchange, theta, sizes, total) < here
+
+
+def test_no_variance_is_negative() -> None:
+    sizes = torch.randint(0, 20, (60, 4)).double()
+    total = torch.floor(torch.rand(60) * (sizes.sum(-1) + 1))
+    for scale in (1.0, 30.0, 300.0):
+        found = ops.wallenius_variance(scale * torch.randn(60, 4), sizes, total)
+        assert (found >= 0).all() and (found > 0).any()
+    sharp = (torch.tensor([0.0, -30.0, -60.0]), torch.tensor([5.0, 3.0, 4.0]), torch.tensor(9.0))
+    assert (ops.wallenius_variance(*sharp) >= 0).all()
+
+
+@pytest.mark.parametrize("log_weight", [0.0, 3.0, 15.0, 40.0])
+def test_two_groups_have_equal_variances(log_weight: float) -> None:
+    theta, sizes = torch.tensor([log_weight, 0.0]), torch.tensor([8.0, 3.0])
+    for total in (1.0, 5.0, 8.0, 10.0):
+        first, second = ops.wallenius_variance(theta, sizes, torch.tensor(total))
+        torch.testing.assert_close(first, second, rtol=1e-13, atol=0)
