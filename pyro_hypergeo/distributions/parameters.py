@@ -199,10 +199,12 @@ def check_count_values(name: str, value: Tensor, dtype: torch.dtype) -> None:
     check(name, value, (value >= 0) & (value % 1 == 0), "integers that are not negative")
     exact = largest_exact(dtype)
     remedy = "" if dtype == torch.float64 else ", torch.float64 does"
+    # A narrow integer would wrap the bound around.
+    wide = value if value.is_floating_point() else value.long()
     check(
         name,
         value,
-        value <= exact,
+        wide <= exact,
         f"at most {exact}: {dtype} does not hold all larger integers{remedy}",
     )
 
