@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from ..distributions.laws import law_of
@@ -208,6 +207,9 @@ def _relative(
 
 
 def _check_finite(sizes: Tensor, drawn: Tensor) -> None:
+    # Not at the top: it takes as long to import as Pyro does.
+    from scipy.sparse.csgraph import connected_components
+
     # Suppose that in one stratum an element of group i is taken and one of group j is left. Then j
     # cannot weigh infinitely more than i: draw an arrow from i to j. There is exactly one maximum,
     # and it is finite, if and only if arrows lead from every group to every other group.
