@@ -13,8 +13,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pyro
 import pytest
 import torch
+from pyro.infer import SVI, Trace_ELBO
 from torch import Tensor
 
 from pyro_hypergeo import (
@@ -534,3 +536,34 @@ def test_messages_have_no_tensor_reprs() -> None:
 def test_unchecked_nan_weights_give_nan_draws(shape):
     urn = FisherHypergeometric(3, [5, 5], weights=[math.nan, 1.0], validate_args=False)
     assert urn.sample(shape).isnan().all()
+
+
+# The constraint of log-weights.
+
+
+@pytest.mark.parametrize(
+    "registry", [torch.distributions.transform_to, torch.distributions.biject_to]
+)
+@pytest.mark.parametrize("cls", [FisherHypergeometric, WalleniusHypergeometric])
+def test_log_weights_are_their_own_coordinates(cls: Any, registry: Any) -> None:
+    constraint = cls.arg_constraints["log_weights"]
+    free = torch.tensor([[-750.0, 0.0, 3.0], [1e-3, 800.0, -2.0]])
+    transform = registry(constraint)
+    assert (transform(free) == free).all() and (transform.inv(free) == free).all()
+    assert (transform.log_abs_det_jacobian(free, free) == 0).all()
+    assert constraint.event_dim == 1
+    vectors = torch.tensor([[0.0, -INF, 2.0], [0.0, INF, 2.0], [0.0, NAN, 2.0]])
+    assert constraint.check(vectors).tolist() == [True, False, False]
+
+
+def test_log_weights_as_a_constrained_parameter() -> None:
+    constraint = FisherHypergeometric.arg_constraints["log_weights"]
+
+    def model() -> None:
+        theta = pyro.param("theta", torch.zeros(3), constraint=constraint)
+        pyro.sample("x", fisher(theta), obs=DATA[0])
+
+    svi = SVI(model, lambda: None, pyro.optim.Adam({"lr": 0.1}), Trace_ELBO())
+    losses = [svi.step() for _ in range(20)]
+    assert losses[-1] < losses[0]
+    assert pyro.param("theta").isfinite().all()
