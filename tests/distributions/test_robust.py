@@ -489,6 +489,65 @@ def test_traced_log_prob(cls: Any, name: str) -> None:
         torch.testing.assert_close(result, log_prob(x, DATA.flip(0)), rtol=1e-13, atol=1e-13)
 
 
+traced_laws = pytest.mark.parametrize("cls", [FisherHypergeometric, WalleniusHypergeometric])
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@traced_laws
+@pytest.mark.parametrize(
+    "quantity", ["mean", "variance", "covariance_matrix", "entropy", "marginal"]
+)
+def test_traced_quantities_and_their_gradients(cls: Any, quantity: str) -> None:
+    def function(x: Tensor) -> Tensor:
+        return QUANTITIES[quantity](cls(TOTAL, SIZES, log_weights=x, validate_args=False))
+
+    # Torch cannot trace the derivative of complex numbers: see the reference.
+    differentiable = cls is FisherHypergeometric or not quantity.startswith(("var", "cov"))
+    x = torch.tensor([0.3, 2.0, 1.1], requires_grad=differentiable)
+    start = torch.ones(3, requires_grad=differentiable)
+    traced = torch.jit.trace(function, start, check_trace=False)
+    for _ in range(3):  # torch changes the trace in its first calls
+        result, expected = traced(x), function(x)
+        torch.testing.assert_close(result, expected, rtol=1e-13, atol=1e-13)
+        if differentiable:
+            direction = torch.linspace(1.0, 2.0, result.numel()).reshape(result.shape)
+            found, wanted = (torch.autograd.grad(y, x, direction)[0] for y in (result, expected))
+            torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_traced_sum_over_a_list_holds_for_no_other_urn() -> None:
+    def entropy(total: Tensor, sizes: Tensor) -> Tensor:
+        law = WalleniusHypergeometric(total, sizes, log_weights=LOG_WEIGHTS, validate_args=False)
+        return law.entropy()
+
+    given = torch.tensor(TOTAL), torch.tensor(SIZES)
+    traced = torch.jit.trace(entropy, given, check_trace=False)
+    torch.testing.assert_close(traced(*given), entropy(*given), rtol=1e-13, atol=0)
+    assert traced(given[0] - 1, given[1]).isnan()
+    assert traced(given[0], given[1] + torch.tensor([0, 0, 1])).isnan()
+
+
+def test_mode_by_exchanges_is_not_traced() -> None:
+    def mode(x: Tensor) -> Tensor:
+        return WalleniusHypergeometric(TOTAL, SIZES, log_weights=x, validate_args=False).mode
+
+    with pytest.raises(NotImplementedError, match="torch.jit.trace"):
+        torch.jit.trace(mode, LOG_WEIGHTS, check_trace=False)
+
+
+@pytest.mark.parametrize("quantity", ["mode", "entropy"])
+def test_vmap_of_a_loop_and_of_a_list(quantity: str) -> None:
+    def function(x: Tensor) -> Tensor:
+        law = WalleniusHypergeometric(TOTAL, SIZES, log_weights=x, validate_args=False)
+        return law.mode if quantity == "mode" else law.entropy()
+
+    # The exchanges of one entry must not end those of the others.
+    batch = torch.cat([BATCH, 12 * BATCH])
+    expected = torch.stack([function(x) for x in batch])
+    torch.testing.assert_close(torch.func.vmap(function)(batch), expected, rtol=1e-12, atol=1e-12)
+
+
 # Devices.
 
 
