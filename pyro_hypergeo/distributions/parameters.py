@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..ops.errors import check, first_of, shown
 
-Numbers: TypeAlias = "int | float | Sequence[Any] | Tensor"
+Numbers: TypeAlias = "int | float | Sequence[Any] | np.ndarray[Any, Any] | Tensor"
 
 
 class Parameters(NamedTuple):
@@ -76,7 +77,10 @@ def urn_parameters(
 def as_tensor(value: Any, device: torch.device | None = None) -> Tensor:
     """The value as a tensor; a tensor is returned as it is."""
     # `torch.as_tensor` of a tensor changes nothing, but torch.jit.trace would warn of a constant.
-    return value if torch.is_tensor(value) else torch.as_tensor(value, device=device)
+    if torch.is_tensor(value):
+        return value
+    # An array is copied: it may be read-only, as those of data frames are, or change later.
+    return torch.as_tensor(value.copy() if isinstance(value, np.ndarray) else value, device=device)
 
 
 def positive_temperature(

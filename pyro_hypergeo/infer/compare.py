@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from torch import Tensor
-
+from ..distributions.parameters import Numbers
 from .fit import WeightsFit, fit_weights
 
 
@@ -51,8 +49,8 @@ class LawComparison(NamedTuple):
 
 
 def compare_laws(
-    group_sizes: Tensor | Sequence[Any],
-    counts: Tensor | Sequence[Any],
+    group_sizes: Numbers,
+    counts: Numbers,
     *,
     reference: int | None = None,
 ) -> LawComparison:

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..distributions.laws import law_of
+from ..distributions.parameters import Numbers, as_tensor
 from ..ops.errors import check
 from ..ops.law import Law, LogLikelihood
 
@@ -75,8 +75,8 @@ class NoFiniteEstimateError(ValueError):
 
 
 def fit_weights(
-    group_sizes: Tensor | Sequence[Any],
-    counts: Tensor | Sequence[Any],
+    group_sizes: Numbers,
+    counts: Numbers,
     *,
     reference: int | None = None,
     law: str | Law = "fisher",
@@ -150,8 +150,8 @@ def fit_weights(
     return WeightsFit(relative, covariance, errors, likelihood.value, equal, iterations, law.name)
 
 
-def _as_strata(name: str, values: Tensor | Sequence[Any]) -> Tensor:
-    table = torch.as_tensor(values).detach().double()
+def _as_strata(name: str, values: Numbers) -> Tensor:
+    table = as_tensor(values).detach().double()
     if table.dim() == 1:
         table = table.unsqueeze(0)
     if table.dim() != 2 or table.numel() == 0:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..distributions.laws import law_of
+from ..distributions.parameters import Numbers, as_tensor
 from ..ops.errors import check
 from ..ops.law import Law
 
@@ -24,8 +25,8 @@ _CORRECTIONS = 6
 
 
 def sizes_from_mean(
-    mean: Tensor | Sequence[Any],
-    weights: Tensor | Sequence[Any],
+    mean: Numbers,
+    weights: Numbers,
     number_of_elements: int,
     *,
     law: str | Law = "fisher",
@@ -74,7 +75,7 @@ def sizes_from_mean(
 
 
 def _checked(mean: Any, weights: Any, elements: int) -> tuple[Tensor, Tensor]:
-    means, given = (torch.as_tensor(v).detach().double() for v in (mean, weights))
+    means, given = (as_tensor(v).detach().double() for v in (mean, weights))
     if means.dim() != 1 or means.shape != given.shape or len(means) == 0:
         raise ValueError(
             "Expected `mean` and `weights` of the same shape (G,), but got "

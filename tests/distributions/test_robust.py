@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyro
 import pytest
 import torch
@@ -23,6 +24,7 @@ from pyro_hypergeo import (
     FisherHypergeometric,
     MultivariateHypergeometric,
     WalleniusHypergeometric,
+    fit_weights,
 )
 
 SIZES, TOTAL = [5, 3, 2], 4
@@ -168,6 +170,18 @@ def test_int64_sizes_are_kept_exact() -> None:
     assert (whole.sample() == torch.tensor([2**31 + 1, 2**31 - 1, 0])).all()
     below = whole.sample() - torch.tensor([1, 0, 0])
     assert not whole.support.check(below)
+
+
+@pytest.mark.parametrize("cls", [FisherHypergeometric, WalleniusHypergeometric])
+def test_numpy_arrays_are_copied(cls: Any) -> None:
+    sizes, weights = np.array([5, 3, 2]), np.array([1.0, 2.0, 0.5])
+    weights.setflags(write=False)  # as the arrays of a data frame; torch would warn
+    d = cls(np.int64(4), sizes, weights)
+    sizes[0] = 7
+    expected = cls(4, [5, 3, 2], [1.0, 2.0, 0.5])
+    assert (d.mean == expected.mean).all() and d.group_sizes.tolist() == [5, 3, 2]
+    fit = fit_weights(np.array([5, 3, 2]), np.array([2, 1, 1]))
+    assert (fit.log_weights == fit_weights([5, 3, 2], [2, 1, 1]).log_weights).all()
 
 
 # Bad arguments.
