@@ -62,7 +62,7 @@ def log_prob_given(state: FisherState, value: Tensor) -> Tensor:
     on_lattice = ((x >= 0) & (x <= urn.sizes)).all(-1) & ((x.sum(-1) - urn.total).abs() < 0.5)
     at_edge = ((x - urn.edge).abs() < 0.5).all(-1) & urn.feasible
     # Not torch.minimum: where a whole group is drawn, it would pass on half of the gradient.
-    within = torch.where(x > urn.sizes, urn.sizes, x.clamp(min=0))
+    within = x.clamp(min=0).clamp(max=urn.sizes)
     parts = torch.broadcast_tensors(
         within,
         urn.log_weights,

@@ -85,7 +85,7 @@ def relaxed_sample_given(
         noise = _gumbel(left.shape + terms.shape[-1:], terms)
         most = torch.minimum(most, total)
         # Not torch.minimum: at a tie it would pass on half of the gradient.
-        left = torch.where(left > most, most, left.clamp(min=0))
+        left = left.clamp(min=0).clamp(max=most)
         # The two integers around the remainder. Both are possible if more than one value is.
         low = torch.minimum(left.detach().floor(), (most - 1).clamp(min=0))
         low = torch.where(urn.interior, low, left.detach())
