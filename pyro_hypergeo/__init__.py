@@ -24,39 +24,79 @@ tensor(0.2221)
 =====================================  =============================================================
 """
 
-from . import datasets as datasets
-from .distributions import FisherHypergeometric as FisherHypergeometric
+from . import datasets
 from .distributions import (
-    FisherHypergeometricStraightThrough as FisherHypergeometricStraightThrough,
+    FisherHypergeometric,
+    FisherHypergeometricStraightThrough,
+    Hypergeometric,
+    MultivariateHypergeometric,
+    RelaxedFisherHypergeometric,
+    WalleniusHypergeometric,
+    WalleniusHypergeometricStraightThrough,
+    ZeroSumNormal,
 )
-from .distributions import Hypergeometric as Hypergeometric
-from .distributions import MultivariateHypergeometric as MultivariateHypergeometric
-from .distributions import RelaxedFisherHypergeometric as RelaxedFisherHypergeometric
-from .distributions import WalleniusHypergeometric as WalleniusHypergeometric
-from .distributions import (
-    WalleniusHypergeometricStraightThrough as WalleniusHypergeometricStraightThrough,
+from .infer import (
+    AutoHypergeometric,
+    ExactOddsRatio,
+    ExactTest,
+    GoodnessOfFit,
+    LawComparison,
+    LikelihoodRatio,
+    NoFiniteEstimateError,
+    WeightsFit,
+    compare_laws,
+    enumerated_posterior,
+    exact_common_odds_ratio,
+    exact_test_of_equal_weights,
+    exact_test_of_independence,
+    expectation,
+    fit_weights,
+    markov_counts,
+    sizes_from_mean,
 )
-from .distributions import ZeroSumNormal as ZeroSumNormal
-from .infer import AutoHypergeometric as AutoHypergeometric
-from .infer import ExactOddsRatio as ExactOddsRatio
-from .infer import ExactTest as ExactTest
-from .infer import GoodnessOfFit as GoodnessOfFit
-from .infer import LawComparison as LawComparison
-from .infer import LikelihoodRatio as LikelihoodRatio
-from .infer import NoFiniteEstimateError as NoFiniteEstimateError
-from .infer import WeightsFit as WeightsFit
-from .infer import compare_laws as compare_laws
-from .infer import exact_common_odds_ratio as exact_common_odds_ratio
-from .infer import exact_test_of_equal_weights as exact_test_of_equal_weights
-from .infer import exact_test_of_independence as exact_test_of_independence
-from .infer import expectation as expectation
-from .infer import fit_weights as fit_weights
-from .infer import markov_counts as markov_counts
-from .infer import sizes_from_mean as sizes_from_mean
-from .ops import counts_to_mask as counts_to_mask
-from .ops import counts_to_one_hot as counts_to_one_hot
-from .tables import Table as Table
-from .tables import TableError as TableError
-from .tables import read_table as read_table
+from .ops import (
+    counts_to_mask,
+    counts_to_one_hot,
+)
+from .tables import (
+    Table,
+    TableError,
+    read_table,
+)
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AutoHypergeometric",
+    "ExactOddsRatio",
+    "ExactTest",
+    "FisherHypergeometric",
+    "FisherHypergeometricStraightThrough",
+    "GoodnessOfFit",
+    "Hypergeometric",
+    "LawComparison",
+    "LikelihoodRatio",
+    "MultivariateHypergeometric",
+    "NoFiniteEstimateError",
+    "RelaxedFisherHypergeometric",
+    "Table",
+    "TableError",
+    "WalleniusHypergeometric",
+    "WalleniusHypergeometricStraightThrough",
+    "WeightsFit",
+    "ZeroSumNormal",
+    "__version__",
+    "compare_laws",
+    "counts_to_mask",
+    "counts_to_one_hot",
+    "datasets",
+    "enumerated_posterior",
+    "exact_common_odds_ratio",
+    "exact_test_of_equal_weights",
+    "exact_test_of_independence",
+    "expectation",
+    "fit_weights",
+    "markov_counts",
+    "read_table",
+    "sizes_from_mean",
+]

@@ -5,7 +5,9 @@
 
 import ast
 import importlib
+import inspect
 import os
+import pydoc
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from zipfile import ZipFile
 
 import pytest
 
+import pyro_hypergeo
 from pyro_hypergeo import ops
 from pyro_hypergeo.ops import former_paths
 
@@ -27,6 +30,7 @@ DISTRIBUTIONS = OPS | {"pyro", "scipy", "pyro_hypergeo.distributions"}
 TABLES = {"numpy", "torch", "pyro_hypergeo.tables", "pyro_hypergeo.ops.errors"}
 INFER = DISTRIBUTIONS | {"pyro_hypergeo.infer", "pyro_hypergeo.tables"}
 CLI = INFER | {"matplotlib", "tqdm", "xarray", "pyro_hypergeo.cli", "pyro_hypergeo.datasets"}
+CLI |= {"pyro_hypergeo.__version__"}
 LAYERS = {
     "ops": OPS,
     "distributions": DISTRIBUTIONS,
@@ -169,6 +173,20 @@ for name in {modules()!r}:
     assert importlib.import_module(name).__name__ == name, name
 """
     run("-c", code)
+
+
+@pytest.mark.slow
+def test_scipy_is_imported_only_where_it_is_used() -> None:
+    """It takes as long to import as Pyro and the package together."""
+    run("-c", "import sys, pyro_hypergeo; assert 'scipy' not in sys.modules")
+
+
+def test_public_names_are_listed_and_are_all_there_is() -> None:
+    given = {name for name in vars(pyro_hypergeo) if not name.startswith("_")}
+    modules = {name for name in given if inspect.ismodule(vars(pyro_hypergeo)[name])}
+    assert set(pyro_hypergeo.__all__) == (given - modules) | {"datasets", "__version__"}
+    for name in ("FisherHypergeometric", "fit_weights"):
+        assert f" {name}(" in pydoc.render_doc(pyro_hypergeo, renderer=pydoc.plaintext)
 
 
 def test_module_paths_of_the_first_version_still_lead_to_their_names() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from .. import datasets
+from .. import __version__, datasets
 from ..distributions.laws import LAWS
 from .check import check_posterior, save_check
 from .engine import Posterior
@@ -22,7 +22,7 @@ from .estimate import estimate
 from .extras import require
 from .netcdf import require_arviz, save_netcdf
 from .nuts import MIN_SAMPLES, sample_posterior
-from .plot import save_plot
+from .plot import PLOT_FORMATS, save_plot
 from .report import as_json, as_text, make_report
 from .streams import flush, say
 from .svi import infer_posterior
@@ -68,8 +68,10 @@ def _run(options: argparse.Namespace) -> None:
         say(f"note: {note}", sys.stderr)
     reference = _reference(table, options.reference)
     if options.plot is not None:
-        if options.plot.suffix.lower() != ".png":
-            raise CommandError(f"--plot {options.plot}: expected a name that ends in .png")
+        if options.plot.suffix.lower() not in PLOT_FORMATS:
+            raise CommandError(
+                f"--plot {options.plot}: expected a name that ends in .png, .pdf or .svg"
+            )
         require("--plot", "matplotlib", "plot")
     if options.check is not None:
         if options.check.suffix.lower() != ".png":
@@ -169,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"pyro_hypergeo {__version__}")
     parser.add_argument(
         "table",
         metavar="TABLE.csv",
@@ -227,7 +230,10 @@ def _parser() -> argparse.ArgumentParser:
         help="standard deviation of the zero-sum normal prior on the log-weights (%(default)s)",
     )
     parser.add_argument(
-        "--plot", metavar="FILE.png", type=Path, help="draw weights and intervals there"
+        "--plot",
+        metavar="FILE.png",
+        type=Path,
+        help="draw weights and intervals there; .pdf and .svg too",
     )
     parser.add_argument(
         "--check",

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Draws the weights and their intervals to a PNG file."""
+"""Draws the weights and their intervals to a file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ from .report import Report
 # Log-weights are cut off here. No table reaches it, and exp(300) is still a finite number.
 _LARGEST_LOG = 300.0
 
+#: The ends of file names, and with them the formats, that :func:`save_plot` knows.
+PLOT_FORMATS = (".png", ".pdf", ".svg")
+
 
 def save_plot(report: Report, path: Path) -> None:
-    """Draw the posterior intervals and the maximum-likelihood estimates to a PNG file."""
+    """Draw the posterior intervals and the maximum-likelihood estimates.
+
+    :param path: the file; the end of its name, one of ``PLOT_FORMATS``, says the format.
+    """
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
@@ -63,7 +69,7 @@ def save_plot(report: Report, path: Path) -> None:
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    figure.savefig(path, format="png", dpi=150)
+    figure.savefig(path, format=path.suffix[1:].lower(), dpi=150)
 
 
 def _warning(report: Report) -> str:

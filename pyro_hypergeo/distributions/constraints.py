@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.distributions.constraints import Constraint
+from torch.distributions.constraints import Constraint, independent
 
 
 class _OfUrn(Constraint):
@@ -126,11 +126,35 @@ class _ZeroSum(Constraint):
         return "ZeroSum()"
 
 
+class _LogWeight(Constraint):
+    """A real number, or ``-inf`` for a weight of 0."""
+
+    def check(self, value: Tensor) -> Tensor:
+        """Whether each entry is a log-weight; NaN and ``inf`` are none.
+
+        :param torch.Tensor value: log-weights, of any shape.
+        :return: booleans of that shape.
+        """
+        return value < torch.inf
+
+    def __repr__(self) -> str:
+        return "LogWeight()"
+
+
 # Keeps the tolerance finite: an infinite sum must not pass.
 _LARGEST = torch.finfo(torch.float64).max
 
 hypergeometric_counts = _HypergeometricCounts
 hypergeometric_soft_counts = _HypergeometricSoftCounts
+log_weight = _LogWeight()
+#: Vectors of log-weights. Every real vector is one, so ``transform_to`` gives the identity.
+log_weights = independent(log_weight, 1)
 zero_sum = _ZeroSum()
 
-__all__ = ["hypergeometric_counts", "hypergeometric_soft_counts", "zero_sum"]
+__all__ = [
+    "hypergeometric_counts",
+    "hypergeometric_soft_counts",
+    "log_weight",
+    "log_weights",
+    "zero_sum",
+]

@@ -16,7 +16,7 @@ from torch.distributions.utils import lazy_property
 
 from ..ops.support import listed_counts, support_size
 from ..ops.urn import Bounds, log_of_weights
-from .constraints import hypergeometric_counts
+from .constraints import hypergeometric_counts, log_weights
 from .observations import check_counts, check_shape
 from .parameters import Numbers, check_urn, static_sizes, urn_parameters
 
@@ -32,7 +32,7 @@ class CountsOfUrn(TorchDistribution):
         "total_count": constraints.nonnegative_integer,
         "group_sizes": constraints.independent(constraints.nonnegative_integer, 1),
         "weights": constraints.independent(constraints.nonnegative, 1),
-        "log_weights": constraints.independent(constraints.less_than(torch.inf), 1),
+        "log_weights": log_weights,
     }
     has_enumerate_support = True
 
@@ -41,6 +41,16 @@ class CountsOfUrn(TorchDistribution):
 
     #: What to use instead if there are more. The error says it.
     without_enumeration: ClassVar[str] = "`log_prob` and `mean` need no enumeration."
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        """Refuse ``logits``, with which Pyro would make the marginal of an enumerated site."""
+        if "logits" in options:
+            raise NotImplementedError(
+                "Pyro's `compute_marginals` and `sample_posterior` do not work for counts, which "
+                "are vectors. pyro_hypergeo.enumerated_posterior gives their posterior; for large "
+                "supports use markov_counts and pyro.infer.infer_discrete."
+            )
+        return super().__new__(cls)
 
     def __init__(
         self,

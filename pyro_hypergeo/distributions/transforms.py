@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The transform from free coordinates to vectors that sum to zero."""
+"""The transforms from free coordinates to log-weights, and to vectors that sum to zero."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 from torch.distributions import biject_to, constraints, transform_to
-from torch.distributions.transforms import Transform
+from torch.distributions.transforms import Transform, identity_transform
 
 from ..ops.zero_sum import zero_sum_coordinates, zero_sum_vector
-from .constraints import zero_sum
+from .constraints import log_weight, zero_sum
 
 
 class ZeroSumTransform(Transform):
@@ -76,6 +76,13 @@ def _resized(shape: Any, change: int, at_least: int) -> Any:
             f"but got {tuple(shape)}."
         )
     return type(shape)([*shape[:-1], shape[-1] + change])
+
+
+@biject_to.register(log_weight)  # type: ignore[untyped-decorator]
+@transform_to.register(log_weight)  # type: ignore[untyped-decorator]
+def _to_log_weight(constraint: constraints.Constraint) -> Transform:
+    # Minus infinity is a log-weight too, but no finite number leads to it.
+    return identity_transform
 
 
 @biject_to.register(zero_sum)  # type: ignore[untyped-decorator]

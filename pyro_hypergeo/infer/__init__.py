@@ -5,6 +5,7 @@
 
 from .auto_hypergeometric import AutoHypergeometric
 from .compare import LawComparison, compare_laws
+from .enumerated_posterior import CountsPosterior, enumerated_posterior
 from .exact_equal_weights import ExactTest, exact_test_of_equal_weights
 from .exact_independence import exact_test_of_independence
 from .exact_odds_ratio import ExactOddsRatio, exact_common_odds_ratio
@@ -18,6 +19,7 @@ from .weights_fit import WeightsFit
 
 __all__ = [
     "AutoHypergeometric",
+    "CountsPosterior",
     "ExactOddsRatio",
     "ExactTest",
     "GoodnessOfFit",
@@ -26,6 +28,7 @@ __all__ = [
     "NoFiniteEstimateError",
     "WeightsFit",
     "compare_laws",
+    "enumerated_posterior",
     "exact_common_odds_ratio",
     "exact_test_of_equal_weights",
     "exact_test_of_independence",

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
 from ..ops.binomial import log_binomial_coefficient
@@ -218,6 +217,8 @@ class _TotalCount:
 
 
 def _root(increasing: Callable[[float], float]) -> float:
+    from scipy.optimize import brentq  # scipy takes as long to import as Pyro
+
     reach = 1.0
     for _ in range(_MAX_DOUBLINGS):
         if increasing(-reach) < 0 < increasing(reach):

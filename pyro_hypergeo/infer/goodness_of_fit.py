@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from scipy.stats import chi2
 from torch import Size, Tensor
 
 from ..ops.urn import Bounds
@@ -158,6 +157,8 @@ def goodness_of_fit(fit: WeightsFit, simulations: int = 0, seed: int = 0) -> Goo
     >>> goodness_of_fit(fit_weights([9, 9], [3, 3])).degrees_of_freedom
     0
     """
+    from scipy.stats import chi2  # scipy takes as long to import as Pyro
+
     if simulations < 0 or simulations != int(simulations):
         raise ValueError(
             f"Expected `simulations` to be an integer that is not negative, but got {simulations}."
@@ -193,6 +194,8 @@ def _inside(fit: WeightsFit) -> Tensor:
 
 
 def _likelihood_ratio(fit: WeightsFit, degrees: int) -> tuple[LikelihoodRatio | None, str]:
+    from scipy.stats import chi2  # scipy takes as long to import as Pyro
+
     # First see whether all strata have an estimate: that is fast.
     strata = []
     for index in _inside(fit).nonzero().squeeze(-1).tolist():

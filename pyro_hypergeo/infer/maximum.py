@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from ..ops.law import Law, LogLikelihood
@@ -158,6 +157,8 @@ def check_finite(sizes: Tensor, drawn: Tensor, names: Sequence[str]) -> None:
     :param Tensor drawn: shape ``(strata, G)``.
     :param names: G names, for the message.
     """
+    from scipy.sparse.csgraph import connected_components  # scipy takes as long to import as Pyro
+
     # Suppose that in one stratum an element of group i is taken and one of group j is left. Then j
     # cannot weigh infinitely more than i: draw an arrow from i to j. There is exactly one maximum,
     # and it is finite, if and only if arrows lead from every group to every other group.

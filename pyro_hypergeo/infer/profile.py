@@ -8,8 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from scipy.optimize import brentq
-from scipy.stats import chi2
 from torch import Tensor
 
 from .maximum import log_likelihood
@@ -38,6 +36,9 @@ def profile_interval(fit: WeightsFit, contrast: Tensor, level: float) -> tuple[f
     References: Venzon, D. J. and Moolgavkar, S. H. (1988) "A method for computing
     profile-likelihood-based confidence intervals", Applied Statistics 37.
     """
+    from scipy.optimize import brentq  # scipy takes as long to import as Pyro
+    from scipy.stats import chi2  # scipy takes as long to import as Pyro
+
     profile = _Profile(fit, contrast)
     best = float(contrast @ fit.log_weights)
     deviation = float(contrast @ fit.covariance @ contrast) ** 0.5

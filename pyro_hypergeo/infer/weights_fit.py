@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from scipy.stats import norm
 from torch import Tensor
 
 from ..ops.errors import check
@@ -115,6 +114,8 @@ class WeightsFit:
         :param bool profile: whether to use the profile likelihood.
         :raises ValueError: if ``level`` is not between 0 and 1.
         """
+        from scipy.stats import norm  # scipy takes as long to import as Pyro
+
         _check_level(level)
         if not profile:
             reach = norm.isf((1 - level) / 2) * self.standard_errors

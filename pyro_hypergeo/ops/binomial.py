@@ -101,8 +101,8 @@ def _log_binomial_pmf(k: Tensor, n: Tensor, log_odds: Tensor) -> Tensor:
 def log_tilted_pmf(k: Tensor, n: Tensor, log_odds: Tensor) -> Tensor:
     """:func:`log_binomial_pmf` at min(k, n); the gradient in the log-odds is exactly k - n p."""
     k = torch.minimum(k, n)
-    with torch.no_grad():
-        value = log_binomial_pmf(k, n, log_odds)
+    # Not `no_grad`, which a trace forgets: then the gradient would be there twice.
+    value = log_binomial_pmf(k.detach(), n.detach(), log_odds.detach())
     plain = k * log_odds - n * log1p_exp(log_odds)
     return value + (plain - plain.detach())
 

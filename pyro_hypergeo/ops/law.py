@@ -220,9 +220,17 @@ class Law:
                 f"The {what} of {self.title} law has no closed form and is summed over the "
                 f"support, which cannot be listed: {error}"
             ) from None
-        total = state.urn.total
+        urn: Urn = state.urn
+        total = urn.total
         counts = counts.to(total).reshape(-1, *(1,) * total.dim(), counts.shape[-1])
-        return sum_over(counts, summand)
+        result = sum_over(counts, summand)
+        if not torch.jit.is_tracing():
+            return result
+        # The list is a constant of the trace. A sum over the list of another urn would be wrong.
+        drawn, elements = torch.where(urn.interior, total, urn.edge.sum(-1)), counts[0].sum(-1)
+        most = torch.minimum(urn.sizes, total.unsqueeze(-1))
+        fits = (counts.amax(0) == most) | (urn.sizes == 0) | ~urn.interior.unsqueeze(-1)
+        return torch.where((drawn == elements) & fits.all(-1), result, torch.nan)
 
 
 class ExponentialFamily(Law):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .tracing import unwrapped
 from .urn import Urn
 
 # An exchange must gain more than rounding errors. Otherwise two equal neighbours could alternate.
@@ -34,7 +35,12 @@ def climb(counts: Tensor, urn: Urn, log_prob: Callable[[Tensor], Tensor]) -> Ten
     # The first candidate is no exchange at all.
     exchanges = torch.cat([none, (one.unsqueeze(1) - one.unsqueeze(0)).flatten(0, 1)])
     moving = torch.ones(counts.shape[:-1], dtype=torch.bool, device=counts.device)
-    while bool((moving & urn.interior).any()):
+    if torch.jit.is_tracing():
+        raise NotImplementedError(
+            "The `mode` of this law is found by exchanges until none gains. torch.jit.trace would "
+            "keep the exchanges of one urn for all others."
+        )
+    while bool(unwrapped(moving & urn.interior).any()):
         best, move = torch.full_like(counts[..., 0], -torch.inf), torch.zeros_like(counts)
         for some in exchanges.split(groups + 1):
             candidates = counts + some.reshape(len(some), *(1,) * (counts.dim() - 1), groups)

@@ -19,12 +19,18 @@ def largest(counts: Tensor) -> int:
     """
     if torch.compiler.is_compiling():
         return int(counts.max())
-    functorch = torch._C._functorch
-    while functorch.is_functorch_wrapped_tensor(counts):
-        counts = functorch.get_unwrapped(counts)
+    counts = unwrapped(counts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         return int(counts.max()) if counts.numel() else 0
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """The whole tensor behind the wrappers of ``torch.func``, with all dimensions of ``vmap``."""
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = functorch.get_unwrapped(tensor)
+    return tensor
 
 
 def inside_transform() -> bool:

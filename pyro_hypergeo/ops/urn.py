@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Size, Tensor
 
-from .tracing import inside_transform, largest
+from .tracing import inside_transform, largest, unwrapped
 
 
 class Urn(NamedTuple):
@@ -173,8 +173,9 @@ class Bounds:
         :return: the sizes as a list of integers, and the total.
         :raises NotImplementedError: if sizes or totals differ within the batch.
         """
-        totals = self._total_count.reshape(-1)
-        sizes = self._group_sizes.reshape(-1, self._group_sizes.shape[-1])
+        totals = unwrapped(self._total_count).reshape(-1)
+        sizes = unwrapped(self._group_sizes)
+        sizes = sizes.reshape(-1, sizes.shape[-1])
         if not ((totals == totals[0]).all() and (sizes == sizes[0]).all()):
             raise NotImplementedError(
                 "Inhomogeneous total count or group sizes not supported by `enumerate_support`."

@@ -147,14 +147,30 @@ def test_group_of_one_kind_only_bounded_by_the_prior(tmp_path: Path) -> None:
     assert out["mle"]["log_weights"] == {"a": None, "b": 0}
 
 
-def test_plot_is_a_png(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("weights.png", b"\x89PNG\r\n\x1a\n"),
+        ("weights.pdf", b"%PDF-"),
+        ("weights.svg", b"<?xml"),
+        ("WEIGHTS.SVG", b"<?xml"),
+    ],
+)
+def test_plot_has_the_format_of_its_name(tmp_path: Path, name: str, start: bytes) -> None:
     table = tmp_path / "odd.csv"
     table.write_text("group,size,drawn\n$a_b$,5,5\n^c,9,2\n")
-    plot = tmp_path / "weights.png"
+    plot = tmp_path / name
     assert main([str(table), "--steps", "5", "--plot", str(plot)]) == 0
     content = plot.read_bytes()
-    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    assert content.startswith(start)
     assert len(content) > 5000
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"pyro_hypergeo {pyro_hypergeo.__version__}\n"
 
 
 def test_plot_without_matplotlib(

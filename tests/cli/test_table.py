@@ -88,7 +88,10 @@ def test_no_such_file_and_directory(tmp_path: Path, capsys: pytest.CaptureFixtur
         *[(["--prior-scale", value], "--prior-scale: ") for value in ("0", "-1", "nan", "inf")],
         (["--prior-scale", "wide"], "'wide'"),
         (["--seed", "-1"], "--seed: .*'-1'"),
-        (["--plot", "weights.pdf"], r"weights\.pdf: expected a name that ends in \.png"),
+        (
+            ["--plot", "weights.jpg"],
+            r"weights\.jpg: expected a name that ends in \.png, \.pdf or \.svg",
+        ),
         (["--engine", "mcmc"], "--engine: .*'mcmc'"),
         (["--samples", "3"], "--samples: expected an integer of at least 4, got '3'"),
         (["--chains", "0"], "--chains: expected an integer of at least 1, got '0'"),

@@ -28,8 +28,7 @@ def compiled() -> Iterator[Any]:
     """torch.compile without the C++ compiler, which takes a minute."""
     torch._dynamo.reset()
     backend = aot_autograd(fw_compiler=real_graph)
-    one_graph = not torch.__version__.startswith("2.5.")  # which compiles in parts: see the README
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler's own warnings
-        yield lambda f: torch.compile(f, fullgraph=one_graph, backend=backend)
+        yield lambda f: torch.compile(f, fullgraph=True, backend=backend)
     torch._dynamo.reset()

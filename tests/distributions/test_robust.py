@@ -13,14 +13,18 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import pyro
 import pytest
 import torch
+from pyro.infer import SVI, Trace_ELBO
 from torch import Tensor
 
 from pyro_hypergeo import (
     FisherHypergeometric,
     MultivariateHypergeometric,
     WalleniusHypergeometric,
+    fit_weights,
 )
 
 SIZES, TOTAL = [5, 3, 2], 4
@@ -166,6 +170,18 @@ def test_int64_sizes_are_kept_exact() -> None:
     assert (whole.sample() == torch.tensor([2**31 + 1, 2**31 - 1, 0])).all()
     below = whole.sample() - torch.tensor([1, 0, 0])
     assert not whole.support.check(below)
+
+
+@pytest.mark.parametrize("cls", [FisherHypergeometric, WalleniusHypergeometric])
+def test_numpy_arrays_are_copied(cls: Any) -> None:
+    sizes, weights = np.array([5, 3, 2]), np.array([1.0, 2.0, 0.5])
+    weights.setflags(write=False)  # as the arrays of a data frame; torch would warn
+    d = cls(np.int64(4), sizes, weights)
+    sizes[0] = 7
+    expected = cls(4, [5, 3, 2], [1.0, 2.0, 0.5])
+    assert (d.mean == expected.mean).all() and d.group_sizes.tolist() == [5, 3, 2]
+    fit = fit_weights(np.array([5, 3, 2]), np.array([2, 1, 1]))
+    assert (fit.log_weights == fit_weights([5, 3, 2], [2, 1, 1]).log_weights).all()
 
 
 # Bad arguments.
@@ -487,6 +503,67 @@ def test_traced_log_prob(cls: Any, name: str) -> None:
         torch.testing.assert_close(result, log_prob(x, DATA.flip(0)), rtol=1e-13, atol=1e-13)
 
 
+traced_laws = pytest.mark.parametrize("cls", [FisherHypergeometric, WalleniusHypergeometric])
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@traced_laws
+@pytest.mark.parametrize(
+    "quantity", ["mean", "variance", "covariance_matrix", "entropy", "marginal"]
+)
+def test_traced_quantities_and_their_gradients(cls: Any, quantity: str) -> None:
+    def function(x: Tensor) -> Tensor:
+        return QUANTITIES[quantity](cls(TOTAL, SIZES, log_weights=x, validate_args=False))
+
+    # Torch cannot trace the derivative of complex numbers, and takes minutes for that of Wallenius'
+    # marginals: see the reference.
+    differentiable = cls is FisherHypergeometric or quantity in ("mean", "entropy")
+    x = torch.tensor([0.3, 2.0, 1.1], requires_grad=differentiable)
+    start = torch.ones(3, requires_grad=differentiable)
+    traced = torch.jit.trace(function, start, check_trace=False)
+    for _ in range(3):  # torch changes the trace in its first calls
+        result, expected = traced(x), function(x)
+        torch.testing.assert_close(result, expected, rtol=1e-13, atol=1e-13)
+        if differentiable:
+            direction = torch.linspace(1.0, 2.0, result.numel()).reshape(result.shape)
+            found, wanted = (torch.autograd.grad(y, x, direction)[0] for y in (result, expected))
+            torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_traced_sum_over_a_list_holds_for_no_other_urn() -> None:
+    def entropy(total: Tensor, sizes: Tensor) -> Tensor:
+        law = WalleniusHypergeometric(total, sizes, log_weights=LOG_WEIGHTS, validate_args=False)
+        return law.entropy()
+
+    given = torch.tensor(TOTAL), torch.tensor(SIZES)
+    traced = torch.jit.trace(entropy, given, check_trace=False)
+    torch.testing.assert_close(traced(*given), entropy(*given), rtol=1e-13, atol=0)
+    assert traced(given[0] - 1, given[1]).isnan()
+    assert traced(given[0], given[1] + torch.tensor([0, 0, 1])).isnan()
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_mode_by_exchanges_is_not_traced() -> None:
+    def mode(x: Tensor) -> Tensor:
+        return WalleniusHypergeometric(TOTAL, SIZES, log_weights=x, validate_args=False).mode
+
+    with pytest.raises(NotImplementedError, match="torch.jit.trace"):
+        torch.jit.trace(mode, LOG_WEIGHTS, check_trace=False)
+
+
+@pytest.mark.parametrize("quantity", ["mode", "entropy"])
+def test_vmap_of_a_loop_and_of_a_list(quantity: str) -> None:
+    def function(x: Tensor) -> Tensor:
+        law = WalleniusHypergeometric(TOTAL, SIZES, log_weights=x, validate_args=False)
+        return law.mode if quantity == "mode" else law.entropy()
+
+    # The exchanges of one entry must not end those of the others.
+    batch = torch.cat([BATCH, 12 * BATCH])
+    expected = torch.stack([function(x) for x in batch])
+    torch.testing.assert_close(torch.func.vmap(function)(batch), expected, rtol=1e-12, atol=1e-12)
+
+
 # Devices.
 
 
@@ -606,3 +683,34 @@ def test_sizes_that_no_dtype_holds_are_refused() -> None:
         torch.set_default_dtype(dtype)
         with pytest.raises(ValueError, match="`group_sizes` .* at most 9007199254740992"):
             FisherHypergeometric(2, [2**53 + 1, 3], weights=[1.0, 0.1])
+
+
+# The constraint of log-weights.
+
+
+@pytest.mark.parametrize(
+    "registry", [torch.distributions.transform_to, torch.distributions.biject_to]
+)
+@pytest.mark.parametrize("cls", [FisherHypergeometric, WalleniusHypergeometric])
+def test_log_weights_are_their_own_coordinates(cls: Any, registry: Any) -> None:
+    constraint = cls.arg_constraints["log_weights"]
+    free = torch.tensor([[-750.0, 0.0, 3.0], [1e-3, 800.0, -2.0]])
+    transform = registry(constraint)
+    assert (transform(free) == free).all() and (transform.inv(free) == free).all()
+    assert (transform.log_abs_det_jacobian(free, free) == 0).all()
+    assert constraint.event_dim == 1
+    vectors = torch.tensor([[0.0, -INF, 2.0], [0.0, INF, 2.0], [0.0, NAN, 2.0]])
+    assert constraint.check(vectors).tolist() == [True, False, False]
+
+
+def test_log_weights_as_a_constrained_parameter() -> None:
+    constraint = FisherHypergeometric.arg_constraints["log_weights"]
+
+    def model() -> None:
+        theta = pyro.param("theta", torch.zeros(3), constraint=constraint)
+        pyro.sample("x", fisher(theta), obs=DATA[0])
+
+    svi = SVI(model, lambda: None, pyro.optim.Adam({"lr": 0.1}), Trace_ELBO())
+    losses = [svi.step() for _ in range(20)]
+    assert losses[-1] < losses[0]
+    assert pyro.param("theta").isfinite().all()

@@ -72,6 +72,20 @@ def test_gradients_in_the_counts(law, urn):
     assert gradgradcheck(value, (counts, log_weights))
 
 
+def test_gradient_in_the_counts_at_every_count_is_that_nearby(law):
+    log_weights, sizes, total = torch.tensor([0.3, -0.5, 1.1]), torch.tensor([3, 2, 2.0]), 4.0
+    support = enumerate_counts([3, 2, 2], 4).double()
+
+    def gradient(counts):
+        x = counts.clone().requires_grad_()
+        value = law(x, log_weights.double(), sizes.double(), torch.tensor(total))
+        return torch.autograd.grad(value.sum(), x)[0]
+
+    # Counts of 0 and whole groups are corners. There the formula is smooth, but a clamp is not.
+    nearby = support + 1e-6 * (sizes * total / sizes.sum() - support)
+    torch.testing.assert_close(gradient(support), gradient(nearby), rtol=0, atol=2e-5)
+
+
 def test_zero_weight(law):
     sizes, total = torch.tensor([3.0, 4.0, 5.0]), torch.tensor(6.0)
     log_weights = torch.tensor([0.5, -math.inf, 1.0], requires_grad=True)

@@ -61,8 +61,10 @@ def log_prob_given(state: FisherState, value: Tensor) -> Tensor:
     urn, x = state.urn, value.double()
     on_lattice = ((x >= 0) & (x <= urn.sizes)).all(-1) & ((x.sum(-1) - urn.total).abs() < 0.5)
     at_edge = ((x - urn.edge).abs() < 0.5).all(-1) & urn.feasible
+    # Not torch.minimum: where a whole group is drawn, it would pass on half of the gradient.
+    within = x.clamp(min=0).clamp(max=urn.sizes)
     parts = torch.broadcast_tensors(
-        torch.minimum(x.clamp(min=0), urn.sizes),
+        within,
         urn.log_weights,
         urn.sizes,
         state.mean,

@@ -78,7 +78,8 @@ def fisher_affine_movement(
     columns = away.reshape((-1, *state.mean.shape)).movedim(0, -1)
     with torch.no_grad():
         direction = _inverse_product(columns, groups.variance, b)
-    stretched = 0.5 * b.covariance_product(direction)
+    # A trace forgets `no_grad`, but not `detach`.
+    stretched = 0.5 * b.covariance_product(direction.detach())
     stretched = stretched.movedim(-1, 0).reshape(draws + state.mean.shape)
     return state.mean + torch.where(state.urn.interior.unsqueeze(-1), stretched, 0.0)
 

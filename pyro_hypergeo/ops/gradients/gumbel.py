@@ -104,7 +104,9 @@ def gumbel_movement(
         by_left = torch.where(suffixes[..., 1:2].isneginf().squeeze(-1), 1.0, by_left)
     moved = []
     change = torch.zeros_like(soft[..., 0])
-    for own, rate in zip((soft - soft.detach()).unbind(-1), by_left.unbind(-1), strict=True):
+    for own, rate in zip(
+        (soft - soft.detach()).unbind(-1), by_left.detach().unbind(-1), strict=True
+    ):
         moved.append(own + rate * change)
         change = change - moved[-1]
     return torch.stack(moved, -1)
@@ -121,7 +123,7 @@ def _perturbed(log_probs: Tensor, x: Tensor) -> Tensor:
         own = torch.zeros_like(log_probs).scatter(-1, x.unsqueeze(-1).long(), 1.0)
         arrival = exponential * torch.exp(-torch.where(possible, log_probs, 0.0)) * (1 - own)
         noise = -torch.log(top + arrival) - torch.where(possible, log_probs, 0.0)
-    return log_probs + noise
+    return log_probs + noise.detach()  # a trace forgets `no_grad`
 
 
 def _slopes(suffixes: Tensor) -> Tensor:

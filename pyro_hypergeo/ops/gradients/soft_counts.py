@@ -84,7 +84,8 @@ def relaxed_sample_given(
     for terms, after, most in groups:
         noise = _gumbel(left.shape + terms.shape[-1:], terms)
         most = torch.minimum(most, total)
-        left = torch.minimum(left.clamp(min=0), most)
+        # Not torch.minimum: at a tie it would pass on half of the gradient.
+        left = left.clamp(min=0).clamp(max=most)
         # The two integers around the remainder. Both are possible if more than one value is.
         low = torch.minimum(left.detach().floor(), (most - 1).clamp(min=0))
         low = torch.where(urn.interior, low, left.detach())

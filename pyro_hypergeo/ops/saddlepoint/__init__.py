@@ -34,12 +34,12 @@ gradient, because the result does not depend on it.
         \prod_i (1 - p_i + p_i e^{i t_j})^{m_i} \Bigr], \qquad t_j = \frac{2 \pi j}{K} .
 
 Its error is the sum of all :math:`\Pr[S = n + l K]` with :math:`l \ne 0`. If :math:`K` is at least
-8 standard deviations of :math:`S` plus 10.7, each of them is below 1e-14 of the peak. If :math:`K`
-is larger than the number of elements, there is no error. The terms of :math:`t` and :math:`-t` are
-conjugate, so half of them are computed. 21 nodes beside :math:`t_0 = 0` are enough for every urn.
-For the modulus is at most :math:`\exp(-2 V \sin^2(t / 2))`, with :math:`V` the variance of
-:math:`S`. If :math:`V` is large, the modulus has decayed before node 22. If :math:`V` is small,
-:math:`K` is small. The worst case is a standard deviation near 4. All arithmetic is real:
+8 standard deviations of :math:`S` plus 10.7, each of them is below 1.3e-14 of the peak. If
+:math:`K` is larger than the number of elements, there is no error. The terms of :math:`t` and
+:math:`-t` are conjugate, so half of them are computed. 21 nodes beside :math:`t_0 = 0` are enough
+for every urn. For the modulus is at most :math:`\exp(-2 V \sin^2(t / 2))`, with :math:`V` the
+variance of :math:`S`. If :math:`V` is large, the modulus has decayed before node 22. If :math:`V`
+is small, :math:`K` is small. The worst case is a standard deviation near 4. All arithmetic is real:
 log-moduli and phases are summed over the groups.
 
 **Derivatives.** The same nodes give the mean and the covariance of the counts. Let :math:`b_i(t)`

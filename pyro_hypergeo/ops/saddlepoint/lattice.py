@@ -15,8 +15,8 @@ from torch import Tensor
 # standard deviation near 4. There the integrand has not decayed at t = pi, and all (K - 1) / 2
 # nodes are needed.
 NODES = 21
-# The period K = _SPREAD sd + _MARGIN keeps the aliased probabilities Pr[S = n + l K] below 1e-14 of
-# the peak. This follows from Bennett's inequality; it is tight for sd near 0, 4 and infinity.
+# The period K = _SPREAD sd + _MARGIN keeps the aliased probabilities Pr[S = n + l K] below 1.3e-14
+# of the peak. This follows from Bennett's inequality; it is tight for sd near 0, 4 and infinity.
 _SPREAD, _MARGIN = 8.0, 10.7
 
 

@@ -44,6 +44,10 @@ class TimeNodes(NamedTuple):
     offset: Tensor  # (..., J): v - peak
     log_length: Tensor  # (..., J): the logarithm of the node's weight in the rule
 
+    def detached(self) -> TimeNodes:
+        """The same nodes without a gradient."""
+        return TimeNodes(*(x.detach() for x in self))
+
 
 def race_nodes(race: Race) -> TimeNodes:
     """Gauss-Legendre nodes on both sides of the peak, as far as the integrand has not vanished.

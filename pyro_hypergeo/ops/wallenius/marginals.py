@@ -170,6 +170,7 @@ def _log_marginal(urn: Urn, theta: Tensor, own: Tensor, k: Tensor) -> Tensor:
     )
     with torch.no_grad():
         nodes = _place(counts._replace(theta=counts.theta.detach()))
+    nodes = nodes.detached()  # a trace forgets `no_grad`
     times = nodes.peak.unsqueeze(-1) + nodes.offset
     return torch.logsumexp(_log_density(counts, times) + nodes.log_length, -1)
 

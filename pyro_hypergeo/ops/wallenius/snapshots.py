@@ -61,6 +61,7 @@ def snapshots(urn: Urn) -> Snapshots:
     with torch.no_grad():
         centre = _centre(theta, sizes, urn.total)
         nodes = rule_around(centre, partial(_log_density, theta, sizes, urn.total))
+    nodes = nodes.detached()  # a trace forgets `no_grad`
     times = nodes.peak.unsqueeze(-1) + nodes.offset
     at = snapshots_at(theta, sizes, urn.total, times)
     return at._replace(log_mass=at.log_mass + nodes.log_length)
