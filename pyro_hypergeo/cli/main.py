@@ -20,6 +20,7 @@ from .engine import Posterior
 from .errors import CommandError
 from .estimate import estimate
 from .extras import require
+from .laplace import laplace_posterior
 from .netcdf import require_arviz, save_netcdf
 from .nuts import MIN_SAMPLES, sample_posterior
 from .plot import PLOT_FORMATS, save_plot
@@ -112,6 +113,8 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _infer(options: argparse.Namespace, table: Table, reference: int) -> Posterior:
+    if options.engine == "laplace":
+        return laplace_posterior(table, options.prior_scale, options.law)
     if options.engine == "nuts":
         return sample_posterior(
             table,
@@ -194,9 +197,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--engine",
-        choices=["svi", "nuts"],
+        choices=["svi", "nuts", "laplace"],
         default="svi",
-        help="variational inference, fast, or Hamiltonian Monte Carlo, exact (%(default)s)",
+        help="variational inference, fast; Hamiltonian Monte Carlo, exact; or the normal "
+        "distribution at the mode, for large tables (%(default)s)",
     )
     parser.add_argument(
         "--steps",
