@@ -114,9 +114,10 @@ def log1p_exp(x: Tensor) -> Tensor:
 
 def _deviance(k: Tensor, n: Tensor, p: Tensor, excess: Tensor, minus_log_odds: Tensor) -> Tensor:
     # k log(k / (n p)). Near k = n p, the logarithm comes from the excess k - n p. It is taken
-    # directly in two cases: p may underflow, or k is so small that the excess does not show it.
+    # directly in two cases: p may underflow (in float32, below e^-87), or k is so small that the
+    # excess does not show it.
     expected = _positive(n * p)
-    tiny = (minus_log_odds > 30) | (2 * k < expected)
+    tiny = (minus_log_odds > 80) | (2 * k < expected)
     expected = torch.where(tiny, 1.0, expected)
     near = torch.special.xlog1py(k, torch.where(tiny, 0.0, excess) / expected)
     far = torch.xlogy(k, k / _positive(n)) + k * log1p_exp(minus_log_odds)

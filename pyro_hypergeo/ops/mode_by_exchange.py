@@ -20,7 +20,7 @@ _LEAST_GAIN = 1e-11
 def rounded(mean: Tensor, urn: Urn) -> Tensor:
     """The mean (..., G), rounded to integers with the same sum."""
     mean = torch.minimum(mean.clamp(min=0), urn.sizes)
-    low = torch.floor(mean + 1e-9)
+    low = torch.floor(mean)
     missing = (urn.total - low.sum(-1)).unsqueeze(-1)
     part = torch.where(low < urn.sizes, mean - low, -torch.inf)
     rank = part.argsort(-1, descending=True).argsort(-1)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from pyro_hypergeo.ops.binomial import (
+    _stirling_gap,
     log1p_exp,
     log_binomial_coefficient,
     log_binomial_pmf,
@@ -19,12 +20,13 @@ from pyro_hypergeo.ops.binomial import (
 )
 
 
-def exact_coefficient(n: int, k: int) -> mpmath.mpf:
+def exact_coefficient(n: float, k: float) -> mpmath.mpf:
     with mpmath.workdps(40):
+        n, k = mpmath.mpf(n), mpmath.mpf(k)
         return mpmath.loggamma(n + 1) - mpmath.loggamma(k + 1) - mpmath.loggamma(n - k + 1)
 
 
-def exact_pmf(k: int, n: int, log_odds: float) -> float:
+def exact_pmf(k: float, n: float, log_odds: float) -> float:
     with mpmath.workdps(40):
         u = mpmath.mpf(log_odds)
         return float(exact_coefficient(n, k) + k * u - n * mpmath.log1p(mpmath.exp(u)))
@@ -82,6 +84,47 @@ def test_pmf_of_odds_beyond_floats(log_odds):
         arguments = (torch.tensor(float(v)) for v in (k, 5, log_odds))
         ours = log_binomial_pmf(*arguments).item()
         assert ours == pytest.approx(exact_pmf(k, 5, log_odds), rel=1e-13, abs=1e-15)
+
+
+@pytest.mark.parametrize("log_odds", [-110.0, -90.0, -79.0, 79.0, 90.0, 110.0])
+@pytest.mark.parametrize("k", [0.0, 1.0, 2.0, 500.0, 1000.0])
+def test_pmf_of_odds_beyond_float32(k, log_odds):
+    arguments = (torch.tensor(v, dtype=torch.float32) for v in (k, 1000.0, log_odds))
+    ours = log_binomial_pmf(*arguments).item()
+    assert ours == pytest.approx(exact_pmf(k, 1000, log_odds), rel=5e-7, abs=5e-7)
+
+
+@pytest.mark.parametrize("log_odds", [-34.0, -33.0, -31.0, -29.0, 31.0, 34.0])
+@pytest.mark.parametrize("deviations", [-2, 0, 2])
+def test_pmf_of_few_among_very_many(deviations, log_odds):
+    """The count is near its mean, although its odds are minute: nothing cancels here either."""
+    n = 2.0**52
+    mean = n * math.exp(-abs(log_odds))
+    few = round(mean + deviations * math.sqrt(mean))
+    k = few if log_odds < 0 else n - few
+    arguments = (torch.tensor(v) for v in (float(k), n, log_odds))
+    assert log_binomial_pmf(*arguments).item() == pytest.approx(
+        exact_pmf(k, n, log_odds), rel=1e-14, abs=1e-13
+    )
+
+
+@pytest.mark.parametrize("k", [1e-300, 1e-20, 1e-12, 1e-5, 0.1, 1.0, 2.0, 200.0, 250.0, 300.0])
+@pytest.mark.parametrize("n", [1e3, 1e8])
+def test_pmf_of_counts_far_below_their_mean(n, k):
+    """The count may be real, and too small to show in its difference from the mean."""
+    for log_odds in (-3.0, 0.0, 2.0, 10.0):
+        arguments = (torch.tensor(v) for v in (k, n, log_odds))
+        ours = log_binomial_pmf(*arguments).item()
+        assert ours == pytest.approx(exact_pmf(k, n, log_odds), rel=2e-15, abs=2e-15)
+
+
+def test_stirling_series_where_it_begins():
+    """At 16, the last term of the series is 1.2e-14, and the next would be 1e-16."""
+    z = torch.arange(16.0, 20.0, 0.25)
+    with mpmath.workdps(40):
+        logs = [(v, mpmath.mpf(v)) for v in z.tolist()]
+        exact = [float(mpmath.loggamma(v + 1) - x * mpmath.log(x) + x) for v, x in logs]
+    torch.testing.assert_close(_stirling_gap(z), torch.tensor(exact), rtol=0, atol=1e-15)
 
 
 def test_tilted_pmf_has_the_gradient_of_the_plain_formula():

@@ -177,8 +177,7 @@ def _tilt_near(theta: Tensor, sizes: Tensor, target: Tensor) -> Tensor:
     # At the smallest and the largest sum, we aim half an element inside: the tilt stays finite.
     sizes = torch.where(sizes.sum(-1, keepdim=True) > 0, sizes, 1.0)
     everything = sizes.sum(-1)
-    margin = 0.5 * everything.clamp(max=1)
-    inside = torch.minimum(torch.maximum(target, margin), everything - margin)
+    inside = torch.minimum(target.clamp(min=0.5), everything - 0.5)
     theta, sizes, _ = torch.broadcast_tensors(theta, sizes, inside.unsqueeze(-1))
     return solve_tilt(theta, sizes, inside)
 

@@ -64,6 +64,19 @@ def test_far_tails(urn):
         assert_close_in_log_space(one, exact[group])
 
 
+@pytest.mark.parametrize(
+    "urn",
+    [
+        Urn([20.0, 91.5, -243.5], [9, 1, 20], 10),
+        Urn([-193.0, -55.5, 200.7, -109.3], [2, 9, 5, 20], 4),
+        Urn([-104.8, 21.7, 32.4], [3, 20, 9], 13),
+    ],
+)
+def test_nearly_certain_counts(urn):
+    """From tilt to tilt the others' mean jumps by one element: only the nearest tilt will do."""
+    assert_close_in_log_space(log_marginals(*urn.tensors), exact_log_marginals(urn))
+
+
 def test_two_large_groups():
     # One count settles the other, so that the marginal is the law itself.
     urn = Urn([0.3, 0.0], [3000, 5000], 2000)

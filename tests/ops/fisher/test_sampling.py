@@ -11,8 +11,15 @@ from scipy import stats
 
 from pyro_hypergeo.ops import Bounds, mean, sample, variance
 from pyro_hypergeo.ops.fisher.sampling_rejection import sample_by_rejection
-from pyro_hypergeo.ops.fisher.sampling_tree import sample_by_tree
+from pyro_hypergeo.ops.fisher.sampling_tree import (
+    _build,
+    _children,
+    _conditional_cdf,
+    _split,
+    sample_by_tree,
+)
 from pyro_hypergeo.ops.fisher.state import solve_fisher
+from tests import oracle
 from tests.ops.fixture import PLAIN, WIDE, Urn
 
 # While torch traces, sizes become constants of the trace, and it warns of this.
@@ -231,3 +238,31 @@ def test_vmap_over_totals():
     totals = torch.arange(17.0)
     draw = torch.func.vmap(sample, (None, None, 0), randomness="different")
     assert (draw(log_weights, sizes, totals).sum(-1) == totals).all()
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+@pytest.mark.parametrize(
+    "urn", [Urn([-450.0, 225.0, -160.0], [5] * 3, 10), Urn([405.0, 396.0, -359.0], [5, 50, 5], 58)]
+)
+def test_every_sum_of_a_parent_can_be_split(urn, repeats):
+    """Also a sum whose probability, and that of each of its splits, is below the floats."""
+    leaves, pairs = _build(solve_fisher(*urn.tensors), urn.bounds)
+    sums = pairs.start[0] + torch.arange(pairs.probs.shape[-1])
+    sums = sums[(pairs.probs[0] > 0) & (sums <= urn.total)]
+    sums = sums.repeat(repeats)  # with more draws than sums, there is a table
+    children = _split(leaves, pairs, torch.stack([sums, urn.total - sums], -1))[:, :2]
+    assert ((children >= 0) & (children <= torch.tensor(urn.sizes[:2]))).all()
+    assert (children.sum(-1) == sums).all()
+
+
+def test_an_improbable_sum_is_split_by_the_exact_law():
+    urn = Urn([-138.0, -138.5, 0.0], [2, 2, 5], 3)
+    leaves, _ = _build(solve_fisher(*urn.tensors), urn.bounds)
+    weights = [math.exp(0.5), 1.0]  # of the first two groups, up to a factor
+    for total in (1, 2, 3):
+        cdf = _conditional_cdf(*_children(leaves), torch.tensor([float(total)])).squeeze(0)
+        exact = [0.0] * len(cdf)
+        for x, probability in oracle.pmf(weights, [2, 2], total).items():
+            exact[x[0]] = float(probability)
+        expected = torch.tensor(exact).cumsum(0)
+        torch.testing.assert_close(cdf / cdf[-1], expected, rtol=1e-12, atol=0)

@@ -13,7 +13,7 @@ from torch.func import grad, hessian, jacfwd, jacrev, vmap
 
 from pyro_hypergeo.ops import covariance, log_partition, mean, variance
 from tests import oracle
-from tests.ops.fixture import PLAIN, RECORDS, WIDE, name_of, urns
+from tests.ops.fixture import PLAIN, RECORDS, WIDE, Urn, name_of, urns
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=name_of)
@@ -36,6 +36,21 @@ def test_any_urn(urn):
     )
     ours = log_partition(*urn.tensors).item()
     assert ours == pytest.approx(expected, rel=1e-12, abs=1e-15 * (1 + terms))
+    exact = torch.tensor([float(v) for v in oracle.mean(*urn)])
+    torch.testing.assert_close(mean(*urn.tensors), exact, rtol=1e-11, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("log_weights", "sizes", "total"),
+    [
+        ([134.0, 168.0, -130.0], [1, 1, 5], 2),
+        ([60.0, 0.0], [40, 30], 40),
+        ([90.0, 20.0, -50.0, -50.5], [3, 4, 6, 2], 7),
+    ],
+)
+def test_groups_that_are_hardly_drawn(log_weights, sizes, total):
+    """Nearly all of the law is one draw. Yet the other groups' means keep all digits."""
+    urn = Urn(log_weights, sizes, total)
     exact = torch.tensor([float(v) for v in oracle.mean(*urn)])
     torch.testing.assert_close(mean(*urn.tensors), exact, rtol=1e-11, atol=0)
 

@@ -76,6 +76,21 @@ def test_tails_where_scipy_has_minus_infinity():
     assert ours.item() == pytest.approx(float(truth), rel=1e-13)
 
 
+@pytest.mark.parametrize(
+    ("theta", "sizes", "x", "error"),
+    [
+        ([-18.21664991647453, 0.0], [2_478_884, 840_378_798], [2_297_157, 0], 1e-9),
+        ([-2.803814683260682, 0.0], [6, 543_731_671_317], [0, 299_144_491_959], 1e-4),
+    ],
+)
+def test_ends_where_the_integrand_still_rises_beside_the_peak(theta, sizes, x, error):
+    """The found peak may be some of its widths away from the true one, if it is very narrow."""
+    truth = float(wallenius_oracle.log_prob(x, theta, sizes))
+    counts, m = torch.tensor(x).double(), torch.tensor(sizes).double()
+    ours = wallenius_log_prob(counts, torch.tensor(theta), m, counts.sum()).item()
+    assert ours == pytest.approx(truth, rel=error)
+
+
 def test_scipy_for_two_groups():
     x = torch.arange(26.0)
     sizes, total = torch.tensor([30.0, 45.0]), torch.tensor(25.0)
