@@ -22,6 +22,7 @@ _FALL = 32.5
 _GAUSS_64 = np.polynomial.legendre.leggauss(64)
 # The logarithm of rate times time is cut here. Values outside make no difference.
 _LOWEST, _HIGHEST = -640.0, 100.0
+_SLACK = 1e-10
 
 
 class Race(NamedTuple):
@@ -132,8 +133,9 @@ def log_rung_odds(log_y: Tensor) -> Tensor:
 def _find_peak(race: Race) -> Tensor:
     """log u at the peak of the integrand, (...)."""
     # There, D u = 1 + sum_i x_i y_i / (e^y_i - 1). We solve this equation in logarithms.
-    low = -race.log_rest
-    high = low + torch.log1p(race.x.sum(-1))
+    # The peak may be an end of the bracket, to rounding. So both ends are a little farther out.
+    low = torch.rsub(race.log_rest, -_SLACK)
+    high = torch.add(low, torch.log1p(race.x.sum(-1)), alpha=1 + 10 * _SLACK)
     v = 0.5 * (low + high)
     for step in range(_PEAK_STEPS):
         rate, bend = _rates(race, v)

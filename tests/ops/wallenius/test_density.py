@@ -164,3 +164,22 @@ def test_in_parts_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
         results.append(torch.cat([value.flatten(), slope.flatten()]))
     for result in results[:2]:
         torch.testing.assert_close(result, results[2], rtol=1e-14, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("log_weight", "sizes", "drawn"),
+    [(-22.51570465356605, (251368652, 30191386), 14740367), (-30.0, (10**7, 10**7), 3 * 10**6)],
+)
+def test_only_the_light_elements_are_drawn(
+    log_weight: float, sizes: tuple[int, int], drawn: int
+) -> None:
+    # Each of the draws takes a light element: a product that needs no integral.
+    left = math.exp(log_weight) * (sizes[1] - np.arange(drawn))
+    truth = math.fsum(np.log(left / (sizes[0] + left)))
+    found = wallenius_log_prob(
+        torch.tensor([0.0, float(drawn)]),
+        torch.tensor([0.0, log_weight]),
+        torch.tensor(sizes),
+        torch.tensor(drawn),
+    )
+    assert found.item() == pytest.approx(truth, rel=1e-11)
