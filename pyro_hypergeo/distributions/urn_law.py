@@ -155,7 +155,8 @@ class UrnLaw(CountsOfUrn):
                 f"but got {group}."
             )
         bounds = Bounds(self.group_sizes[..., group, None], self.total_count)
-        logits = bounds.guard(self.law.log_marginal(self.state, group % groups, bounds.size))
+        table = self.law.log_marginal(self.state, group % groups, bounds.size)
+        logits = bounds.guard(table, self.theta)
         dtype = self.parameter.dtype
         return GroupCount(logits=logits, dtype=dtype, validate_args=self._validate_args)
 

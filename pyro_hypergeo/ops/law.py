@@ -127,7 +127,7 @@ class Law:
         """:meth:`log_marginal` of all groups: ``(..., G, bounds.size + 1)``."""
         groups = state.urn.sizes.shape[-1]
         rows = [self.log_marginal(state, i, bounds.size) for i in range(groups)]
-        return bounds.guard(torch.stack(rows, -2))
+        return bounds.guard(torch.stack(rows, -2), state.urn.log_weights)
 
     def variance(self, state: Any) -> Tensor:
         """Variances of the counts, shape ``(..., G)``."""

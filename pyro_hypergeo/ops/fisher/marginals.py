@@ -71,7 +71,7 @@ def log_marginals(
     state = solve_fisher(log_weights, group_sizes, total_count)
     bounds = Bounds(group_sizes, total_count)
     result = log_marginals_given(state, bounds.size if max_size is None else max_size)
-    return bounds.guard(result).to(log_weights.dtype)
+    return bounds.guard(result, log_weights).to(log_weights.dtype)
 
 
 def log_marginal(
@@ -114,7 +114,7 @@ def log_marginal(
     state = solve_fisher(log_weights, group_sizes, total_count)
     bounds = Bounds(group_sizes[..., group, None], total_count)
     result = log_marginal_given(state, group, bounds.size if max_size is None else max_size)
-    return bounds.guard(result).to(log_weights.dtype)
+    return bounds.guard(result, log_weights).to(log_weights.dtype)
 
 
 def log_marginals_given(state: FisherState, max_size: int) -> Tensor:

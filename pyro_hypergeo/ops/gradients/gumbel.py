@@ -110,7 +110,7 @@ def gumbel_movement(
     ):
         moved.append(own + rate * change)
         change = change - moved[-1]
-    return bounds.guard(torch.stack(moved, -1))
+    return torch.stack(moved, -1)
 
 
 def _perturbed(log_probs: Tensor, x: Tensor) -> Tensor:

@@ -106,4 +106,4 @@ def implicit_movement(
     variance = tilted_groups(urn.log_weights.detach(), urn.sizes, state.tilt).variance
     share = variance / variance.sum(-1, keepdim=True)
     moved = moved - share * moved.sum(-1, keepdim=True)
-    return bounds.guard(torch.where(urn.interior.unsqueeze(-1), moved, 0.0))
+    return torch.where(urn.interior.unsqueeze(-1), moved, 0.0)

@@ -76,7 +76,7 @@ def wallenius_log_marginal(
     urn = make_urn(log_weights, group_sizes, total_count)
     group = group % urn.sizes.shape[-1]
     result = wallenius_log_marginal_given(urn, group, max_size)
-    return bounds.guard(result).to(log_weights.dtype)
+    return bounds.guard(result, log_weights).to(log_weights.dtype)
 
 
 def wallenius_log_marginals(
@@ -113,7 +113,7 @@ def wallenius_log_marginals(
     max_size = bounds.size if max_size is None else max_size
     urn = make_urn(log_weights, group_sizes, total_count)
     rows = [wallenius_log_marginal_given(urn, i, max_size) for i in range(urn.sizes.shape[-1])]
-    return bounds.guard(torch.stack(rows, -2)).to(log_weights.dtype)
+    return bounds.guard(torch.stack(rows, -2), log_weights).to(log_weights.dtype)
 
 
 def wallenius_log_marginal_given(urn: Urn, group: int, max_size: int) -> Tensor:
