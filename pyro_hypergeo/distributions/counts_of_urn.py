@@ -188,4 +188,4 @@ class CountsOfUrn(TorchDistribution):
         counts = counts.reshape((-1,) + (1,) * len(self.batch_shape) + self.event_shape)
         if expand:
             counts = counts.expand((-1,) + self.batch_shape + self.event_shape)
-        return counts
+        return self.bounds.guard(counts)

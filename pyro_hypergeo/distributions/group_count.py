@@ -12,6 +12,7 @@ from pyro.distributions import Categorical
 from torch import Tensor
 from torch.distributions import constraints
 
+from ..ops.tracing import nan_if_table_is
 from ..ops.urn import log_of_weights
 from .arrays import as_tensor
 from .tails import Tails, log_tails, look_up, probabilities, quantile
@@ -124,7 +125,8 @@ class GroupCount(Tails, Categorical):
             self._validate_sample(count)
         found = look_up(self.logits, count, self.batch_shape)
         possible = (count >= 0) & (count < self.logits.shape[-1]) & (count % 1 == 0)
-        return torch.where(possible, found, -torch.inf).to(self.dtype)
+        result = torch.where(possible, found, -torch.inf).to(self.dtype)
+        return nan_if_table_is(self.logits, result)
 
     def icdf(self, value: Tensor | float) -> Tensor:
         """Quantiles: the smallest count whose ``cdf`` is at least ``value``.
@@ -151,7 +153,7 @@ class GroupCount(Tails, Categorical):
     @property
     def mode(self) -> Tensor:
         """A most probable count, of the batch shape."""
-        return self.logits.argmax(-1)
+        return nan_if_table_is(self.logits, self.logits.argmax(-1))
 
     def entropy(self) -> Tensor:
         """Entropy in nats, of the batch shape."""

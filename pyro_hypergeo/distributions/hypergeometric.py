@@ -15,7 +15,8 @@ from torch.distributions import constraints
 from torch.distributions.utils import lazy_property
 
 from ..ops.errors import check, first_of, shown
-from ..ops.tracing import largest
+from ..ops.tracing import nan_unless
+from ..ops.urn import Bounds
 from .arrays import Numbers, as_tensor
 from .central import MultivariateHypergeometric
 from .observations import check_shape, impossible
@@ -237,7 +238,10 @@ class Hypergeometric(Tails, TorchDistribution):
             raise NotImplementedError(
                 "Supports that differ within a batch are not supported by `enumerate_support`."
             )
-        values = torch.arange(int(low[0]), int(high[0]) + 1, device=low.device).to(self.dtype)
+        first, last = int(low[0]), int(high[0])
+        values = torch.arange(first, last + 1, device=low.device).to(self.dtype)
+        if torch.jit.is_tracing():  # both ends are constants of the trace
+            values = nan_unless((low == first).all() & (high == last).all(), values)
         values = values.reshape((-1,) + (1,) * len(self.batch_shape))
         return values.expand((-1,) + self.batch_shape) if expand else values
 
@@ -249,11 +253,12 @@ class Hypergeometric(Tails, TorchDistribution):
     def _table(self) -> Tensor:
         """The log-probabilities of the support, ``batch_shape + (S,)``, in float64."""
         low, high = (x.double().unsqueeze(-1) for x in self._ends())
-        k = low + torch.arange(largest(high - low) + 1, dtype=low.dtype, device=low.device)
+        bounds = Bounds(high - low, self.total_count)
+        k = low + torch.arange(bounds.size + 1, dtype=low.dtype, device=low.device)
         pairs = torch.stack([k, self.total_count.unsqueeze(-1) - k], -1)
         # The batch of an urn stands first, the counts of one urn in the end.
         logs = self.urn.law.log_prob(self.urn.state, pairs.movedim(-2, 0)).movedim(0, -1)
-        return torch.where(k <= high, logs, -torch.inf)
+        return bounds.guard(torch.where(k <= high, logs, -torch.inf))
 
     def log_tail(self, side: int, value: Tensor | float) -> Tensor:
         """The lower tail (side 0) or the upper one (side 1)."""

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.distributions.kl import register_kl
 
+from ..ops.tracing import nan_unless
 from .urn_law import UrnLaw
 
 
@@ -31,4 +33,7 @@ def _kl_of_urns(p: UrnLaw, q: UrnLaw) -> Tensor:
                 f"supports differ, but got {of_p.tolist()} and {of_q.tolist()}."
             )
     divergence = p.law.kl(p.state, q.state, p.theta - q.theta, p.bounds, p.max_enumeration)
+    if torch.jit.is_tracing():  # the trace does not repeat the check
+        same = (p.group_sizes == q.group_sizes).all() & (p.total_count == q.total_count).all()
+        divergence = nan_unless(same, divergence)
     return p.to_dtype(divergence)

@@ -95,9 +95,8 @@ class StraightThrough(UrnLaw):
         if not (wanted and counts.numel()):
             return counts
         movement = estimators(self.law)[self.estimator]
-        return attach_gradient(
-            counts, movement(counts, self.law, self.state, self.bounds, self.temperature)
-        )
+        moved = movement(counts, self.law, self.state, self.bounds, self.temperature)
+        return attach_gradient(counts, self.bounds.guard(moved))
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """Raise an error: only the class without gradients enumerates.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..ops.errors import check
+from ..ops.tracing import nan_if_table_is
 
 # In a table, this stands for the logarithm of 0. Its sums and their derivatives are finite.
 _LOWEST = -1e300
@@ -87,7 +88,8 @@ def log_tails(log_probs: Tensor) -> tuple[Tensor, Tensor]:
     """
     below = _cumulated(log_probs)
     above = _cumulated(log_probs.flip(-1)).flip(-1)
-    return _larger_by_rest(below, above), _larger_by_rest(above, below)
+    tails = _larger_by_rest(below, above), _larger_by_rest(above, below)
+    return nan_if_table_is(log_probs, tails[0]), nan_if_table_is(log_probs, tails[1])
 
 
 def _cumulated(log_probs: Tensor) -> Tensor:
@@ -126,7 +128,7 @@ def quantile(log_probs: Tensor, value: Tensor) -> Tensor:
     below, _ = log_tails(log_probs)
     rounding = max(1e-12, 2 * torch.finfo(value.dtype).eps)
     lower = below[..., 1:-1].exp() * (1 + rounding) < value.double().unsqueeze(-1)
-    return lower.sum(-1).to(log_probs.dtype)
+    return nan_if_table_is(log_probs, lower.sum(-1).to(log_probs.dtype))
 
 
 def probabilities(value: Tensor | float, like: Tensor, validate: bool) -> Tensor:

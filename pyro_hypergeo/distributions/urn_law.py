@@ -12,7 +12,7 @@ from torch import Size, Tensor
 from torch.distributions.utils import lazy_property
 
 from ..ops.law import Law
-from ..ops.tracing import largest
+from ..ops.urn import Bounds
 from .arrays import Numbers, as_tensor
 from .counts_of_urn import CountsOfUrn
 from .group_count import GroupCount
@@ -154,8 +154,9 @@ class UrnLaw(CountsOfUrn):
                 f"Expected `group` between {-groups} and {groups - 1} for {groups} groups, "
                 f"but got {group}."
             )
-        max_size = largest(self.group_sizes[..., group])
-        logits = self.law.log_marginal(self.state, group % groups, max_size)
+        bounds = Bounds(self.group_sizes[..., group, None], self.total_count)
+        table = self.law.log_marginal(self.state, group % groups, bounds.size)
+        logits = bounds.guard(table, self.theta)
         dtype = self.parameter.dtype
         return GroupCount(logits=logits, dtype=dtype, validate_args=self._validate_args)
 

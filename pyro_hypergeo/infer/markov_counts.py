@@ -132,7 +132,8 @@ class _Transitions:
         extra = states if 4 * states <= self.largest_total else 0
         self.widths = [self.largest_total + 1 + max(0, extra - i) for i in range(states)]
         law = cast(ExponentialFamily, urn.law)
-        log_terms = law.log_terms(urn.state, min(urn.bounds.size, self.largest_total))
+        most = min(urn.bounds.size, self.largest_total)
+        log_terms = urn.bounds.guard(law.log_terms(urn.state, most))
         suffixes = log_suffixes(log_terms, self.largest_total + extra)
         # The last entry is for counts that are impossible.
         terms = torch.nn.functional.pad(log_terms.detach(), (0, 1), value=-torch.inf)

@@ -126,7 +126,8 @@ class Law:
     def log_marginals(self, state: Any, bounds: Bounds) -> Tensor:
         """:meth:`log_marginal` of all groups: ``(..., G, bounds.size + 1)``."""
         groups = state.urn.sizes.shape[-1]
-        return torch.stack([self.log_marginal(state, i, bounds.size) for i in range(groups)], -2)
+        rows = [self.log_marginal(state, i, bounds.size) for i in range(groups)]
+        return bounds.guard(torch.stack(rows, -2), state.urn.log_weights)
 
     def variance(self, state: Any) -> Tensor:
         """Variances of the counts, shape ``(..., G)``."""
@@ -153,7 +154,8 @@ class Law:
             log_probs = torch.where(possible, log_probs, 0.0)
             return -(possible * log_probs.exp() * log_probs)
 
-        return self._expected("entropy", state, bounds, max_enumeration, summand)
+        theta = state.urn.log_weights
+        return self._expected("entropy", state, bounds, max_enumeration, summand, theta)
 
     def kl(self, p: Any, q: Any, gap: Tensor, bounds: Bounds, max_enumeration: int) -> Tensor:
         """Kullback-Leibler divergence of two states with the same sizes and totals, ``(...)``.
@@ -167,10 +169,11 @@ class Law:
         def summand(counts: Tensor) -> Tensor:
             of_p, of_q = self.log_prob(p, counts), self.log_prob(q, counts)
             possible = of_p > -torch.inf
-            gap = torch.where(possible, of_p - of_q, 0.0)
-            return torch.where(possible, of_p, 0.0).exp() * gap
+            difference = torch.where(possible, of_p - of_q, 0.0)
+            return torch.where(possible, of_p, 0.0).exp() * difference
 
-        return self._expected("Kullback-Leibler divergence", p, bounds, max_enumeration, summand)
+        what = "Kullback-Leibler divergence"
+        return self._expected(what, p, bounds, max_enumeration, summand, gap)
 
     def moments(self, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Moments:
         """The mean, and its slope in the log-weights: one derivative for each group."""
@@ -211,26 +214,18 @@ class Law:
         return f"{type(self).__name__}({own})"
 
     def _expected(
-        self, what: str, state: Any, bounds: Bounds, max_enumeration: int, summand: Any
+        self, what: str, state: Any, bounds: Bounds, limit: int, summand: Any, log_weights: Tensor
     ) -> Tensor:
         try:
-            counts = listed_counts(*bounds.one_urn(), max_enumeration)
+            counts = listed_counts(*bounds.one_urn(), limit)
         except (ValueError, NotImplementedError) as error:
             raise NotImplementedError(
                 f"The {what} of {self.title} law has no closed form and is summed over the "
                 f"support, which cannot be listed: {error}"
             ) from None
-        urn: Urn = state.urn
-        total = urn.total
+        total = state.urn.total
         counts = counts.to(total).reshape(-1, *(1,) * total.dim(), counts.shape[-1])
-        result = sum_over(counts, summand)
-        if not torch.jit.is_tracing():
-            return result
-        # The list is a constant of the trace. A sum over the list of another urn would be wrong.
-        drawn, elements = torch.where(urn.interior, total, urn.edge.sum(-1)), counts[0].sum(-1)
-        most = torch.minimum(urn.sizes, total.unsqueeze(-1))
-        fits = (counts.amax(0) == most) | (urn.sizes == 0) | ~urn.interior.unsqueeze(-1)
-        return torch.where((drawn == elements) & fits.all(-1), result, torch.nan)
+        return bounds.guard(sum_over(counts, summand), log_weights)
 
 
 class ExponentialFamily(Law):

@@ -15,7 +15,8 @@ def largest(counts: Tensor) -> int:
     """The largest entry as a Python number: a table needs it, since its size must be static.
 
     The function sees through the wrappers of ``torch.func``. While ``torch.jit.trace`` runs, the
-    number becomes a constant of the trace. Sizes and totals of a model are such constants too.
+    number becomes a constant of the trace. So what follows from it needs :func:`nan_unless`;
+    :class:`~pyro_hypergeo.ops.Bounds` has a method for this.
     """
     if torch.compiler.is_compiling():
         return int(counts.max())
@@ -31,6 +32,27 @@ def unwrapped(tensor: Tensor) -> Tensor:
     while functorch.is_functorch_wrapped_tensor(tensor):
         tensor = functorch.get_unwrapped(tensor)
     return tensor
+
+
+def nan_unless(holds: Tensor, result: Tensor) -> Tensor:
+    """The result, and NaN where a trace does not hold for its arguments; the gradient is NaN too.
+
+    Call it only while ``torch.jit.trace`` runs. A choice by ``torch.where`` would not do: it would
+    give the gradient 0.
+    """
+    return result * torch.where(holds, 1.0, torch.nan)
+
+
+def nan_if_table_is(table: Tensor, result: Tensor) -> Tensor:
+    """In a trace, NaN if a table has a NaN: a search in it would find a number."""
+    if not torch.jit.is_tracing():
+        return result
+    return nan_unless(~table.isnan().any(), result)
+
+
+def in_table(index: Tensor, last: int) -> Tensor:
+    """In a trace, indices that stay in a table 0, ..., last; what they find is then replaced."""
+    return index.clamp(0, last) if torch.jit.is_tracing() else index
 
 
 def inside_transform() -> bool:

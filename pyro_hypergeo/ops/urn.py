@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Size, Tensor
 
-from .tracing import inside_transform, largest, unwrapped
+from .tracing import inside_transform, largest, nan_unless, unwrapped
 
 
 class Urn(NamedTuple):
@@ -143,6 +143,7 @@ class Bounds:
         self._size: int | None = None
         self._total: int | None = None
         self._elements: int | None = None
+        self._one_urn: tuple[list[int], int] | None = None
         if known is not None:
             self._size, self._total = known
 
@@ -180,4 +181,30 @@ class Bounds:
             raise NotImplementedError(
                 "Inhomogeneous total count or group sizes not supported by `enumerate_support`."
             )
-        return [int(size) for size in sizes[0].tolist()], int(totals[0])
+        self._one_urn = [int(size) for size in sizes[0].tolist()], int(totals[0])
+        return self._one_urn
+
+    def guard(self, result: Tensor, log_weights: Tensor | None = None) -> Tensor:
+        """The result; in a trace, NaN for urns for which the numbers read here do not hold.
+
+        The numbers are constants of a trace. Tables of these sizes also serve smaller urns. A list
+        of counts serves one urn only. If any urn of a batch does not fit, the whole result is NaN.
+
+        :param Tensor result: what was computed with these numbers, in a floating-point dtype.
+        :param Tensor log_weights: what else must have a gradient of NaN then. Give it if the result
+            may not depend on the log-weights for urns that do not fit.
+        """
+        if not torch.jit.is_tracing():
+            return result
+        sizes, total = self._group_sizes, self._total_count
+        read = (self._size, sizes), (self._total, total), (self._elements, sizes.sum(-1))
+        holds = [(counts <= bound).all() for bound, counts in read if bound is not None]
+        if self._one_urn is not None:
+            of_list, drawn = self._one_urn
+            holds += [(sizes == sizes.new_tensor(of_list)).all(), (total == drawn).all()]
+        if not holds:
+            return result
+        if log_weights is not None:
+            finite = torch.where(log_weights.isfinite(), log_weights, 0.0)
+            result = result + nan_unless(torch.stack(holds).all(), 0.0 * finite.sum())
+        return nan_unless(torch.stack(holds).all(), result)

@@ -69,7 +69,8 @@ def marginal_windows(state: FisherState, bounds: Bounds) -> Windows:
     fits = counts <= urn.sizes.unsqueeze(-1)
     probs = torch.where(fits, probs, 0.0).clamp(min=0)
     certain = (counts == urn.edge.unsqueeze(-1)).to(probs.dtype)
-    return Windows(counts, torch.where(urn.interior[..., None, None], probs, certain), log_tilted)
+    probs = bounds.guard(torch.where(urn.interior[..., None, None], probs, certain))
+    return Windows(counts, probs, log_tilted)
 
 
 def entropy_given(state: FisherState, bounds: Bounds) -> Tensor:

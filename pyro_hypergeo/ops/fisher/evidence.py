@@ -10,7 +10,7 @@ from torch import Size, Tensor
 from torch.nn.functional import pad
 
 from ..log_convolution import log_convolve, log_suffixes
-from ..tracing import largest
+from ..urn import Bounds
 from .state import FisherState, solve_fisher
 from .terms import log_tilted_terms
 
@@ -155,8 +155,10 @@ class _Problem:
         total_count: Tensor,
     ) -> None:
         state = solve_fisher(log_weights, group_sizes, total_count)
-        largest_total = largest(total_count)
-        largest_count = min(largest(group_sizes), largest_total)
+        self.log_weights = log_weights
+        self.bounds = Bounds(group_sizes, total_count)
+        largest_total = self.bounds.total
+        largest_count = min(self.bounds.size, largest_total)
         _check(log_likelihoods, state, largest_count)
         prior = log_tilted_terms(state, largest_count)
         likelihoods = log_likelihoods[..., : largest_count + 1].double()
@@ -167,7 +169,7 @@ class _Problem:
         self.total = total_count.detach().double().expand(batch)
         log_sum = _at(self.log_suffixes[..., 0, :], self.total.unsqueeze(-1)).squeeze(-1)
         self.log_sum = log_sum
-        self.log_evidence = log_sum - state.log_center
+        self.log_evidence = self.bounds.guard(log_sum - state.log_center, log_weights)
 
     def log_marginals(self) -> Tensor:
         """Posterior log-marginals of all groups, (..., G, largest possible count + 1)."""
@@ -186,7 +188,8 @@ class _Problem:
             others = _log_sum_exp(remaining.unfold(-1, length, 1) + after)
             rows.append(terms + others - log_sum)
             before = log_convolve(terms, before, length)
-        return torch.where(possible, torch.stack(rows, -2), -torch.inf)
+        result = torch.where(possible, torch.stack(rows, -2), -torch.inf)
+        return self.bounds.guard(result, self.log_weights)
 
     def sample(self, sample_shape: Size) -> Tensor:
         """Draws, ``sample_shape + (..., G)``, in float64."""
@@ -203,7 +206,7 @@ class _Problem:
             count = (cdf <= target.unsqueeze(-1)).sum(-1).to(remaining.dtype)
             counts.append(count)
             remaining = remaining - count
-        return torch.stack(counts, -1)
+        return self.bounds.guard(torch.stack(counts, -1))
 
 
 def _check(log_likelihoods: Tensor, state: FisherState, largest_count: int) -> None:

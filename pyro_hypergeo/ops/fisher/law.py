@@ -64,7 +64,8 @@ class FisherLaw(ExponentialFamily):
 
     def log_marginals(self, state: FisherState, bounds: Bounds) -> Tensor:
         """All marginals together; they share the sums over groups."""
-        return log_marginals_given(state, bounds.size)
+        table = log_marginals_given(state, bounds.size)
+        return bounds.guard(table, state.urn.log_weights)
 
     def mode(self, state: FisherState) -> Tensor:
         """A mode by bisection."""

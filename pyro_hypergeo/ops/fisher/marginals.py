@@ -25,8 +25,7 @@ from ..saddlepoint.lattice import (
     tilted_groups,
 )
 from ..saddlepoint.tilt import solve_tilt
-from ..tracing import largest
-from ..urn import between, pairs_of_counts, possible_counts
+from ..urn import Bounds, between, pairs_of_counts, possible_counts
 from .density import log_prob_given
 from .state import FisherState, solve_fisher
 
@@ -70,9 +69,9 @@ def log_marginals(
             [0.6667, 0.3333, 0.0000]])
     """
     state = solve_fisher(log_weights, group_sizes, total_count)
-    if max_size is None:
-        max_size = largest(group_sizes)
-    return log_marginals_given(state, max_size).to(log_weights.dtype)
+    bounds = Bounds(group_sizes, total_count)
+    result = log_marginals_given(state, bounds.size if max_size is None else max_size)
+    return bounds.guard(result, log_weights).to(log_weights.dtype)
 
 
 def log_marginal(
@@ -113,9 +112,9 @@ def log_marginal(
     tensor([0.6667, 0.3333])
     """
     state = solve_fisher(log_weights, group_sizes, total_count)
-    if max_size is None:
-        max_size = largest(group_sizes[..., group])
-    return log_marginal_given(state, group, max_size).to(log_weights.dtype)
+    bounds = Bounds(group_sizes[..., group, None], total_count)
+    result = log_marginal_given(state, group, bounds.size if max_size is None else max_size)
+    return bounds.guard(result, log_weights).to(log_weights.dtype)
 
 
 def log_marginals_given(state: FisherState, max_size: int) -> Tensor:

@@ -79,7 +79,7 @@ def sample_given(state: FisherState, sample_shape: Size, bounds: Bounds) -> Tens
     counts = torch.where(urn.interior.unsqueeze(-1), counts, urn.edge)
     # Parameters are not checked. If no draw is possible, the counts must not look like a draw.
     possible = urn.feasible & ~state.log_partition.isnan()
-    return torch.where(possible.unsqueeze(-1), counts, torch.nan)
+    return bounds.guard(torch.where(possible.unsqueeze(-1), counts, torch.nan))
 
 
 def _prefers_tree(state: FisherState, sample_shape: Size, bounds: Bounds) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..binomial import log_binomial_coefficient, log_tilted_pmf
 from ..log_convolution import log_suffixes
-from ..tracing import largest
+from ..urn import Bounds
 from .state import FisherState
 
 
@@ -56,10 +56,11 @@ def log_suffix_partitions(log_weights: Tensor, group_sizes: Tensor, total_max: i
     sizes = torch.where(present, group_sizes.detach().double().expand(shape), 0.0)
     theta = torch.where(present, theta, 0.0).unsqueeze(-1)
     sizes = sizes.unsqueeze(-1)
-    k = _counts(min(largest(group_sizes), total_max), sizes)
+    bounds = Bounds(group_sizes, torch.zeros(()))
+    k = _counts(min(bounds.size, total_max), sizes)
     log_terms = log_binomial_coefficient(sizes, torch.minimum(k, sizes)) + k * theta
     log_terms = torch.where(k <= sizes, log_terms, -torch.inf)
-    return log_suffixes(log_terms, total_max).to(log_weights.dtype)
+    return bounds.guard(log_suffixes(log_terms, total_max)).to(log_weights.dtype)
 
 
 def log_tilted_terms(state: FisherState, max_size: int) -> Tensor:

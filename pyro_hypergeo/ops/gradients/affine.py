@@ -176,4 +176,5 @@ def affine_movement(
         right = (away * varying).unsqueeze(-1)
         # `solve_ex` neither raises an error nor asks a device.
         direction = torch.linalg.solve_ex(matrix, right).result.squeeze(-1) * varying
-    return mean + 0.5 * (covariance @ direction.unsqueeze(-1)).squeeze(-1)
+    # A trace forgets `no_grad`, but not `detach`.
+    return mean + 0.5 * (covariance @ direction.detach().unsqueeze(-1)).squeeze(-1)

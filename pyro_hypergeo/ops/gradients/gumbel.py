@@ -13,6 +13,7 @@ from torch import Tensor
 from ..fisher.law import FISHER
 from ..law import ExponentialFamily
 from ..log_convolution import log_suffixes
+from ..tracing import in_table
 from ..urn import Bounds
 from .gumbel_softmax import at_remainders, remainders, tempered_softmax
 from .straight_through import moved_counts
@@ -120,7 +121,8 @@ def _perturbed(log_probs: Tensor, x: Tensor) -> Tensor:
         possible = log_probs != -torch.inf
         exponential = torch.empty_like(log_probs).exponential_()
         top = torch.empty_like(log_probs[..., :1]).exponential_()
-        own = torch.zeros_like(log_probs).scatter(-1, x.unsqueeze(-1).long(), 1.0)
+        at = in_table(x.unsqueeze(-1).long(), int(log_probs.shape[-1]) - 1)
+        own = torch.zeros_like(log_probs).scatter(-1, at, 1.0)
         arrival = exponential * torch.exp(-torch.where(possible, log_probs, 0.0)) * (1 - own)
         noise = -torch.log(top + arrival) - torch.where(possible, log_probs, 0.0)
     return log_probs + noise.detach()  # a trace forgets `no_grad`

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..tracing import in_table
+
 
 def remainders(left: Tensor, terms: Tensor, max_total_count: int) -> Tensor:
     """What remains of ``left`` (...) after a count of 0, 1, ..., M; shape (..., M + 1), int64.
@@ -16,7 +18,8 @@ def remainders(left: Tensor, terms: Tensor, max_total_count: int) -> Tensor:
     """
     k = torch.arange(terms.shape[-1], dtype=left.dtype, device=left.device)
     rest = left.unsqueeze(-1) - k
-    return torch.where(rest >= 0, rest, max_total_count + 1).long()
+    outside = max_total_count + 1
+    return in_table(torch.where(rest >= 0, rest, outside).long(), outside)
 
 
 def at_remainders(table: Tensor, rest: Tensor, outside: float = -torch.inf) -> Tensor:

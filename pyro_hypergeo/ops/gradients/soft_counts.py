@@ -96,7 +96,7 @@ def relaxed_sample_given(
         )
         counts.append(at_low + (left - low) * (at_high - at_low))
         left = left - counts[-1]
-    return torch.stack(counts, -1)
+    return bounds.guard(torch.stack(counts, -1), urn.log_weights)
 
 
 def _gumbel(shape: Size, like: Tensor) -> Tensor:

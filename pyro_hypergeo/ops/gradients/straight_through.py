@@ -38,4 +38,5 @@ def moved_counts(
     state = law.solve(log_weights, group_sizes, total_count)
     bounds = Bounds(group_sizes, total_count)
     counts = counts.detach()
-    return attach_gradient(counts, movement(counts, law, state, bounds, temperature))
+    moved = movement(counts, law, state, bounds, temperature)
+    return attach_gradient(counts, bounds.guard(moved))

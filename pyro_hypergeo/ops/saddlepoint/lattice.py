@@ -118,7 +118,8 @@ def phases(groups: Tilted, haversine: Tensor, sine: Tensor) -> Tensor:
     """
     rare, sine = torch.minimum(groups.p, groups.q).unsqueeze(-1), sine.unsqueeze(-2)
     cosine = ((-2 * rare) * haversine.unsqueeze(-2)).add_(1)
-    if torch.compiler.is_compiling() or cosine.requires_grad:
+    kept = torch.compiler.is_compiling() or torch.jit.is_tracing() or cosine.requires_grad
+    if kept:
         angle = torch.atan(rare * sine / cosine)
     else:
         angle = cosine.reciprocal_().mul_(rare).mul_(sine).atan_()

@@ -61,7 +61,8 @@ class WalleniusLaw(Law):
         logs = self.log_marginal(state, 0, bounds.size)
         possible = logs > -torch.inf
         logs = torch.where(possible, logs, 0.0)
-        return -(possible * logs.exp() * logs).sum(-1)
+        result = -(possible * logs.exp() * logs).sum(-1)
+        return bounds.guard(result, state.urn.log_weights)
 
     def log_weights_from_mean(self, mean: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
         """Newton's method, from weights that are right for large urns."""

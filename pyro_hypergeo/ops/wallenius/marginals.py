@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from ..binomial import log_binomial_pmf
-from ..tracing import largest
-from ..urn import Urn, between, make_urn, pairs_of_counts, possible_counts
+from ..urn import Bounds, Urn, between, make_urn, pairs_of_counts, possible_counts
 from .clocks import TimeNodes, log_rung, log_rung_odds
 from .density import wallenius_log_prob_given
 from .snapshots import LONGEST_TIME, rule_around, snapshots_at
@@ -72,11 +71,12 @@ def wallenius_log_marginal(
     ... ).exp()
     tensor([0.8571, 0.1429])
     """
-    if max_size is None:
-        max_size = largest(group_sizes[..., group])
+    bounds = Bounds(group_sizes[..., group, None], total_count)
+    max_size = bounds.size if max_size is None else max_size
     urn = make_urn(log_weights, group_sizes, total_count)
     group = group % urn.sizes.shape[-1]
-    return wallenius_log_marginal_given(urn, group, max_size).to(log_weights.dtype)
+    result = wallenius_log_marginal_given(urn, group, max_size)
+    return bounds.guard(result, log_weights).to(log_weights.dtype)
 
 
 def wallenius_log_marginals(
@@ -109,11 +109,11 @@ def wallenius_log_marginals(
     tensor([[0.1429, 0.8571, 0.0000],
             [0.8571, 0.1429, 0.0000]])
     """
-    if max_size is None:
-        max_size = largest(group_sizes)
+    bounds = Bounds(group_sizes, total_count)
+    max_size = bounds.size if max_size is None else max_size
     urn = make_urn(log_weights, group_sizes, total_count)
     rows = [wallenius_log_marginal_given(urn, i, max_size) for i in range(urn.sizes.shape[-1])]
-    return torch.stack(rows, -2).to(log_weights.dtype)
+    return bounds.guard(torch.stack(rows, -2), log_weights).to(log_weights.dtype)
 
 
 def wallenius_log_marginal_given(urn: Urn, group: int, max_size: int) -> Tensor:

@@ -111,29 +111,42 @@ def wallenius_covariance_given(urn: Urn, at: Snapshots) -> Tensor:
     # Let X = x - a be the counts, centred at the tilted means a. An average over the lattice nodes
     # t has complex weights. At each t the groups are independent binomials, with complex means
     # b(t), variances v(t) and third cumulants k(t). E[X_i X_j D] needs their joint moments up to
-    # the third.
+    # the third. With F = v b, rates r and node weights c, they are Re sum (M_i c F_j + c F_i M_j),
+    # where M_i = F_i (D(a + F) / 2 - r_i (q_i - p_i) + r_i F_i / m_i) - r_i v_i. We use real
+    # arithmetic: the gradients of complex products may fail in a trace.
     groups, b = at.groups, at.derivatives
-    p, q, variance = groups.p.unsqueeze(-1), groups.q.unsqueeze(-1), groups.variance.unsqueeze(-1)
-    skew, pq = q - p, p * q
-    slope = torch.complex(b.real, b.imag)  # (..., U, G, T)
-    lattice = torch.complex(b.weight_real, b.weight_imag).unsqueeze(-2)  # (..., U, 1, T)
-    rates = at.rates.unsqueeze(-1)
-    first = variance * slope
-    second = variance * (1 + slope * (skew - pq * slope))
-    by_rate = (rates * first).sum(-2, keepdim=True)
-    gone = (rates.squeeze(-1) * groups.sizes * groups.q).sum(-1)[..., None, None]
+    size, variance, rates, skew = (
+        x.mT.unsqueeze(-1)
+        for x in (groups.sizes.clamp(min=1), groups.variance, at.rates, groups.q - groups.p)
+    )
+    real, imag = (variance * x.movedim(-3, -2).contiguous() for x in (b.real, b.imag))
+    by_rate = (at.rates * groups.variance).unsqueeze(-2)
+    gone = (at.rates * groups.sizes * groups.q).sum(-1)[..., None, :, None]
+    half_real = 0.5 * (gone - (by_rate @ b.real).movedim(-2, -3))
+    half_imag = -0.5 * (by_rate @ b.imag).movedim(-2, -3)
+    bend = rates / size
+    turn_real = torch.addcmul(half_real - rates * skew, bend, real)
+    turn_imag = torch.addcmul(half_imag, bend, imag)
+    left_real = torch.addcmul(-rates * variance, turn_real, real)
+    left_real = torch.addcmul(left_real, turn_imag, imag, value=-1)
+    left_imag = torch.addcmul(turn_real * imag, turn_imag, real)
 
     rest = (at.rates * at.rest).sum(-1)
     weight = _weights(at)
-    scaled = lattice * (weight / rest)[..., None, None]
+    scale = (weight / rest)[..., None, :, None]
+    w_real, w_imag = (scale * x.unsqueeze(-3) for x in (b.weight_real, b.weight_imag))
+    right_real = torch.addcmul(w_real * real, w_imag, imag, value=-1)
+    right_imag = torch.addcmul(w_real * imag, w_imag, real)
     # One sum over the nodes u and t together.
-    pairs = _gram((gone - by_rate) * scaled * first - scaled * rates * second, first)
-    crossed = _gram(scaled * first, rates * second)
+    left_real, left_imag, right_real, right_imag = (
+        x.flatten(-2) for x in (left_real, left_imag, right_real, right_imag)
+    )
+    half = left_real @ right_real.mT - left_imag @ right_imag.mT
     mean = wallenius_mean_given(urn, at).unsqueeze(-2)
     away = groups.sizes * groups.p - mean
     shift = weight.unsqueeze(-1) * _tilted_shift(at)
     moved = shift.mT @ away
-    result = pairs - crossed + moved + moved.mT + (weight.unsqueeze(-1) * away).mT @ away
+    result = half + half.mT + moved + moved.mT + (weight.unsqueeze(-1) * away).mT @ away
     # The counts sum to a constant. So a variance is minus the sum of the others' covariances: that
     # is shorter than its own formula, and not negative where the draw is nearly certain.
     same = torch.eye(result.shape[-1], dtype=torch.bool, device=result.device)
@@ -156,9 +169,3 @@ def _tilted_shift(at: Snapshots) -> Tensor:
     first = groups.variance * b.first
     rest = (at.rates * at.rest).sum(-1, keepdim=True)
     return first - b.covariance_product(rates).squeeze(-1) / rest
-
-
-def _gram(a: Tensor, b: Tensor) -> Tensor:
-    """Re sum_{u, t} a_i b_j, (..., G, G), of two tables (..., U, G, T)."""
-    a, b = (x.movedim(-3, -2).flatten(-2) for x in (a, b))
-    return (a @ b.mT).real

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Size, Tensor
 
-from ..tracing import inside_transform
+from ..tracing import in_table, inside_transform
 from ..urn import Bounds, Urn, make_urn
 from .clocks import log_rung, scaled_hazard
 
@@ -87,7 +87,7 @@ def wallenius_sample_given(urn: Urn, sample_shape: Size, bounds: Bounds) -> Tens
             counts = _by_cuts(theta.expand(shape), urn.sizes, total)
     counts = torch.where(urn.interior.unsqueeze(-1), counts, urn.edge)
     # Parameters that nobody has checked may allow no draw. They must not seem to give one.
-    return torch.where(undefined | ~urn.feasible.unsqueeze(-1), torch.nan, counts)
+    return bounds.guard(torch.where(undefined | ~urn.feasible.unsqueeze(-1), torch.nan, counts))
 
 
 def _by_clocks(
@@ -109,7 +109,8 @@ def _by_clocks(
     first = (element < total.unsqueeze(-1)).to(theta.dtype)
     drawn = torch.zeros_like(clock).scatter(-1, order, first.expand(order.shape)).cumsum(-1)
     drawn = torch.nn.functional.pad(drawn, (1, 0))
-    until = drawn.gather(-1, ends.long().expand(sample_shape + ends.shape))
+    last = in_table(ends.long(), max_elements)
+    until = drawn.gather(-1, last.expand(sample_shape + ends.shape))
     return torch.diff(until, dim=-1, prepend=torch.zeros_like(until[..., :1]))
 
 
