@@ -16,7 +16,6 @@ from torch import Size, Tensor
 from torch.distributions import kl_divergence
 
 import pyro_hypergeo.distributions.counts_of_urn as counts_module
-import pyro_hypergeo.distributions.urn_law as urn_law_module
 import pyro_hypergeo.ops.fisher.law as law_module
 import pyro_hypergeo.ops.urn as urn_module
 from pyro_hypergeo import (
@@ -433,7 +432,6 @@ def test_expand_carries_what_is_known(example: Example, monkeypatch: pytest.Monk
         (law_module, "solve_fisher"),
         (law_module, "solve_central"),
         (urn_module, "largest"),
-        (urn_law_module, "largest"),
         (counts_module, "log_of_weights"),
     ]:
         monkeypatch.setattr(module, name, refuse)

@@ -99,6 +99,7 @@ def _first_guess(log_weights: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
     distance = torch.where(at_top, taken, room)
     log_ratio = torch.log(distance) - 0.5 * (log_heavy + log_light + theta_light - theta_heavy)
     away = torch.asinh(0.5 * torch.exp(log_ratio.clamp(max=30))) + (log_ratio - 30).clamp(min=0)
+    away = away - torch.log1p(-torch.minimum(distance, size_here - 0.5) / size_here)
     border = middle + torch.where(at_top, away, -away)
     taken = torch.minimum(taken.clamp(min=0.5), size_here - 0.5)
     inside = torch.log(taken) - torch.log(size_here - taken) - theta_here
