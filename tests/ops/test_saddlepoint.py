@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from pyro_hypergeo.ops.saddlepoint import lattice
 from pyro_hypergeo.ops.saddlepoint.lattice import (
     lattice_nodes,
     log_lattice_prob,
@@ -132,3 +133,17 @@ def test_tilt(groups: int, scale: float, largest: float) -> None:
     # tilt stays where it was. There the counts are certain.
     found = (spread > 1e-12) & ((theta.amax(-1) - theta.amin(-1) < 700) | (away < 1e-4))
     assert away[found].max() < 1e-4
+
+
+def test_gradient_of_the_phases_at_even_odds() -> None:
+    # At p = q a minimum of the two would have a gradient of its own: the mean of both, which is 0.
+    sizes, t = torch.tensor([4.0, 7.0, 1.0]), torch.tensor([0.3, 1.1, 2.5])
+    haversine, sine = torch.sin(0.5 * t).square(), torch.sin(t)
+    slopes = []
+    for odds in (0.0, -1e-9, 1e-9):
+        u = torch.full((3,), odds, requires_grad=True)
+        groups = lattice.tilted_groups(u, sizes, torch.tensor(0.0))
+        slopes += torch.autograd.grad(lattice.phases(groups, haversine, sine).sum(), u)
+    torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-7, atol=0)
+    torch.testing.assert_close(slopes[0], slopes[2], rtol=1e-7, atol=0)
+    assert (slopes[0].abs() > 0.1).all()

@@ -116,14 +116,16 @@ def phases(groups: Tilted, haversine: Tensor, sine: Tensor) -> Tensor:
     A group with p_i > 1/2 is counted by the elements that it leaves. So these are the phases of the
     counts minus :func:`counted_by_rest`. They are small where rounding would matter.
     """
-    rare, sine = torch.minimum(groups.p, groups.q).unsqueeze(-1), sine.unsqueeze(-2)
+    above = groups.u > 0
+    # Not the minimum of p and q: at p = q its gradient is the mean of two.
+    rare, sine = torch.where(above, groups.q, groups.p).unsqueeze(-1), sine.unsqueeze(-2)
     cosine = ((-2 * rare) * haversine.unsqueeze(-2)).add_(1)
     kept = torch.compiler.is_compiling() or torch.jit.is_tracing() or cosine.requires_grad
     if kept:
         angle = torch.atan(rare * sine / cosine)
     else:
         angle = cosine.reciprocal_().mul_(rare).mul_(sine).atan_()
-    signed = torch.where(groups.u > 0, -groups.sizes, groups.sizes).unsqueeze(-1)
+    signed = torch.where(above, -groups.sizes, groups.sizes).unsqueeze(-1)
     return angle.mul_(signed)
 
 
