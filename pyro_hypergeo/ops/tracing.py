@@ -62,3 +62,8 @@ def inside_transform() -> bool:
         or torch.compiler.is_compiling()
         or torch._C._functorch.peek_interpreter_stack() is not None
     )
+
+
+def may_branch(tensor: Tensor) -> bool:
+    """Whether Python may look at values to save work: it never waits, and nothing is traced."""
+    return tensor.device.type == "cpu" and not inside_transform()

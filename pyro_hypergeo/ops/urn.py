@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Size, Tensor
 
-from .tracing import inside_transform, largest, nan_unless, unwrapped
+from .tracing import largest, may_branch, nan_unless, unwrapped
 
 
 class Urn(NamedTuple):
@@ -27,10 +27,13 @@ class Urn(NamedTuple):
     interior: Tensor  # (...), bool: the entry is the problem that was asked for
     edge: Tensor  # (..., G): the only possible counts where not interior
     feasible: Tensor  # (...), bool: such a draw exists at all
+    # Whether all entries are known to be interior, and all groups to have elements and a weight.
+    # Then nothing has to be masked. It is never known where Python must not look at values.
+    ordinary: bool = False
 
     def expand(self, batch_shape: Size) -> Urn:
         """The same urn for a larger batch shape."""
-        return Urn(*grow(batch_shape, self.total.dim(), *self))
+        return Urn(*grow(batch_shape, self.total.dim(), *self[:-1]), ordinary=self.ordinary)
 
 
 def grow(batch_shape: Size, batch_dim: int, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -59,6 +62,10 @@ def make_urn(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> U
     tensor([ True, False])
     """
     theta, sizes, total = _broadcast(log_weights, group_sizes, total_count)
+    if may_branch(theta) and theta.numel() and _all_present(theta.detach(), sizes):
+        interior = (total > 0) & (total < sizes.sum(-1))
+        if interior.all():
+            return Urn(theta, sizes, total, interior, sizes, interior, ordinary=True)
     present = (theta != -torch.inf) & (sizes > 0)
     zero, one = torch.zeros_like(theta), torch.ones_like(theta)
     reachable = torch.where(present, sizes, zero)
@@ -75,13 +82,17 @@ def make_urn(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> U
     )
 
 
+def _all_present(theta: Tensor, sizes: Tensor) -> bool:
+    return theta.amin().item() > -torch.inf and sizes.amin().item() > 0
+
+
 def possible_counts(urn: Urn, group: int, max_size: int) -> tuple[int, int]:
     """The smallest and the largest count of a group that some urn of the batch can have.
 
     These are 0 and ``max_size`` where Python must not look at values: on another device than the
     CPU, in a trace, in compiled code, in ``torch.func``.
     """
-    if inside_transform() or urn.total.device.type != "cpu" or not urn.total.numel():
+    if not may_branch(urn.total) or not urn.total.numel():
         return 0, max_size
     size, edge = urn.sizes[..., group], urn.edge[..., group]
     others = urn.sizes.sum(-1) - size

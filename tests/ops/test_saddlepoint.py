@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pyro_hypergeo.ops.saddlepoint import lattice
 from pyro_hypergeo.ops.saddlepoint.lattice import (
+    enough_nodes,
     lattice_nodes,
     log_lattice_prob,
     place_nodes,
@@ -65,8 +66,7 @@ def test_period(spread: float, p: float) -> None:
     # standard deviations fit, the margin makes the period longer, and the terms are smaller.
     most = 3e-15 if spread <= 10 else 2.6e-14
     size, log_odds, p = binomial(spread, p)
-    sizes, variance = torch.tensor([float(size)]), torch.tensor([size * p * (1 - p)])
-    period = int(place_nodes(sizes, variance).period)
+    period = int(place_nodes(torch.tensor(size * p * (1 - p))).period)
     with mpmath.workdps(40):
         peak = max(log_pmf(size, p, n) for n in near(size, p))
         for n in near(size, p):
@@ -80,8 +80,8 @@ def test_period(spread: float, p: float) -> None:
 def test_number_of_nodes(spread: float, p: float) -> None:
     """What the nodes beyond the last one would add is below the rounding of the sum."""
     size, log_odds, p = binomial(spread, p)
-    sizes, variance = torch.tensor([float(size)]), torch.tensor([size * p * (1 - p)])
-    at = place_nodes(sizes, variance)
+    variance = torch.tensor(size * p * (1 - p))
+    at = place_nodes(variance, enough_nodes(variance))
     half, used = (int(at.period) - 1) // 2, int((at.weight > 0).sum())
     with mpmath.workdps(40):
         moduli = []

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ..autograd import apply
 from ..binomial import log_binomial_pmf
+from ..small_counts import log_factorials, log_small_binomial_pmf
+from ..tracing import may_branch
 from .state import FisherState, solve_fisher
 
 
@@ -59,20 +61,35 @@ def log_prob(
 def log_prob_given(state: FisherState, value: Tensor) -> Tensor:
     """The log-probability of counts (..., G) under a state, in float64."""
     urn, x = state.urn, value.double()
-    on_lattice = ((x >= 0) & (x <= urn.sizes)).all(-1) & ((x.sum(-1) - urn.total).abs() < 0.5)
+    left = urn.sizes - x
+    if urn.ordinary and may_branch(x) and x.numel():
+        counts = torch.stack(torch.broadcast_tensors(urn.sizes, x, left)).detach()
+        low, high = (bound.item() for bound in counts.aminmax())
+        if low >= 0 and (x.detach().sum(-1) - urn.total).abs().amax().item() < 0.5:
+            return _log_prob(state, x, left, log_factorials(counts, high))
+    on_lattice = ((x >= 0) & (left >= 0)).all(-1) & ((x.sum(-1) - urn.total).abs() < 0.5)
     at_edge = ((x - urn.edge).abs() < 0.5).all(-1) & urn.feasible
     # Not torch.minimum: where a whole group is drawn, it would pass on half of the gradient.
     within = x.clamp(min=0).clamp(max=urn.sizes)
-    parts = torch.broadcast_tensors(
-        within,
-        urn.log_weights,
-        urn.sizes,
-        state.mean,
-        state.tilt.unsqueeze(-1),
-    )
-    result = apply(_LogProb, *parts, state.log_center, urn.total, forward_mode=_LogProbForwardMode)
-    result = torch.where(on_lattice, result, -torch.inf)
+    result = torch.where(on_lattice, _log_prob(state, within, urn.sizes - within), -torch.inf)
     return torch.where(urn.interior, result, torch.where(at_edge, 0.0, -torch.inf))
+
+
+def _log_prob(
+    state: FisherState, x: Tensor, left: Tensor, log_factorials: Tensor | None = None
+) -> Tensor:
+    urn = state.urn
+    parts = torch.broadcast_tensors(
+        x, urn.log_weights, left, urn.sizes, state.mean, state.tilt.unsqueeze(-1)
+    )
+    return apply(
+        _LogProb,
+        *parts,
+        state.log_center.detach(),
+        urn.total,
+        log_factorials,
+        forward_mode=_LogProbForwardMode,
+    )
 
 
 class _LogProb(torch.autograd.Function):
@@ -88,41 +105,48 @@ class _LogProb(torch.autograd.Function):
     def forward(
         x: Tensor,
         theta: Tensor,
+        left: Tensor,
         sizes: Tensor,
         mean: Tensor,
         tilt: Tensor,
         log_center: Tensor,
         total: Tensor,
+        log_factorials: Tensor | None,
     ) -> Tensor:
-        tilted = log_binomial_pmf(x, sizes, theta + tilt).sum(-1) - log_center
-        return tilted - tilt[..., 0] * (x.sum(-1) - total)
+        u = theta + tilt
+        if log_factorials is None:
+            tilted = log_binomial_pmf(x, sizes, u)
+        else:
+            tilted = log_small_binomial_pmf(x, left, u, log_factorials)
+        return tilted.sum(-1) - log_center - tilt[..., 0] * (x.sum(-1) - total)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:4])
-        ctx.save_for_forward(*inputs[:4])
+        x, theta, left, _, mean, *_ = inputs
+        ctx.save_for_backward(x, theta, left, mean)
+        ctx.save_for_forward(x, theta, left, mean)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        x, theta, sizes, mean = ctx.saved_tensors
+        x, theta, left, mean = ctx.saved_tensors
         grad = grad.unsqueeze(-1)
-        grad_x = grad * _slope(x, theta, sizes) if ctx.needs_input_grad[0] else None
-        return grad_x, grad * (x - mean), None, None, None, None, None
+        grad_x = grad * _slope(x, theta, left) if ctx.needs_input_grad[0] else None
+        return (grad_x, grad * (x - mean), *(None,) * 7)
 
 
 class _LogProbForwardMode(_LogProb):
     # A class of its own: torch.compile rejects a function with this method.
     @staticmethod
     def jvp(ctx: Any, along_x: Tensor | None, along_theta: Tensor | None, *_: Any) -> Tensor:
-        x, theta, sizes, mean = ctx.saved_tensors
+        x, theta, left, mean = ctx.saved_tensors
         result = torch.zeros_like(x)
         if along_x is not None:
-            result = result + along_x * _slope(x, theta, sizes)
+            result = result + along_x * _slope(x, theta, left)
         if along_theta is not None:
             result = result + along_theta * (x - mean)
         return result.sum(-1)
 
 
-def _slope(x: Tensor, theta: Tensor, sizes: Tensor) -> Tensor:
+def _slope(x: Tensor, theta: Tensor, left: Tensor) -> Tensor:
     """The derivative of the log-probability in each count, (..., G)."""
-    return theta + torch.digamma(sizes - x + 1) - torch.digamma(x + 1)
+    return theta + torch.digamma(left + 1) - torch.digamma(x + 1)

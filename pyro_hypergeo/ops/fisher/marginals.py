@@ -195,7 +195,7 @@ def _best_tilt(groups: Tilted, rest: Tensor) -> Tensor:
 
 def _log_rest_of_others(groups: Tilted, rest: Tensor, at: Tensor) -> Tensor:
     """log Pr[the others sum to rest], (..., G, M + 1), for groups not of largest variance."""
-    nodes = place_nodes(groups.sizes, groups.variance, _SHARED_NODES)
+    nodes = place_nodes(groups.variance.sum(-1), _SHARED_NODES)
     modulus = log_moduli(groups, nodes.haversine)
     phase = phases(groups, nodes.haversine, nodes.sine)
     counted = counted_by_rest(groups)
@@ -213,7 +213,7 @@ def _log_rest_of_dominant(groups: Tilted, rest: Tensor, at: Tensor) -> Tensor:
     """log Pr[the others sum to rest], (..., G, M + 1), for the group of largest variance."""
     sizes = torch.where(has_largest_variance(groups), 0.0, groups.sizes)
     others = Tilted(groups.u, sizes, groups.p, groups.q, sizes * groups.p * groups.q)
-    nodes = place_nodes(others.sizes, others.variance)
+    nodes = place_nodes(others.variance.sum(-1))
     return _log_lattice_prob(
         nodes,
         log_moduli(others, nodes.haversine).sum(-2).unsqueeze(-3),
@@ -233,9 +233,9 @@ def _log_lattice_prob(
     def pick(table: Tensor) -> Tensor:
         return torch.take_along_dim(table, at.unsqueeze(-1), -2)
 
-    t, weight = pick(nodes.t.unsqueeze(-3)), pick(nodes.weight.unsqueeze(-3))
+    half, weight = pick(nodes.half.unsqueeze(-3)), pick(nodes.weight.unsqueeze(-3))
     offset = rest - torch.take_along_dim(counted, at, -1)
-    angle = pick(phase) - offset.unsqueeze(-1) * t
+    angle = pick(phase) - 2 * offset.unsqueeze(-1) * half
     value = 1 + (weight * torch.exp(pick(log_modulus)) * torch.cos(angle)).sum(-1)
     log_period = torch.take_along_dim(torch.log(nodes.period).unsqueeze(-2), at, -1)
     # Both tables are read for every group, also where the other table has the right value.

@@ -11,17 +11,17 @@ import torch
 from torch import Size, Tensor
 
 from ..autograd import apply
-from ..binomial import log_binomial_coefficient, log_binomial_pmf
-from ..saddlepoint.derivatives import Derivatives
+from ..binomial import log_binomial_pmf
+from ..saddlepoint.derivatives import Averages, Derivatives
 from ..saddlepoint.lattice import (
-    LatticeNodes,
     Tilted,
-    has_largest_variance,
     lattice_nodes,
     log_lattice_prob,
     tilted_groups,
+    varies_much,
 )
 from ..saddlepoint.tilt import find_tilt, refine_tilt
+from ..tracing import may_branch
 from ..urn import Urn, grow, make_urn
 
 
@@ -29,10 +29,26 @@ class FisherState(NamedTuple):
     """The results of one pass over the nodes, in float64."""
 
     urn: Urn
-    log_partition: Tensor  # (...); its gradient is the mean
     mean: Tensor  # (..., G); its gradient is the covariance
     tilt: Tensor  # (...); no gradient
     log_center: Tensor  # (...): log Pr[S = n] of the groups at this tilt
+    at_edge: Tensor  # (...): the log-partition function where the entry is not interior
+
+    @property
+    def log_partition(self) -> Tensor:
+        """The log-partition function, (...); its gradient is the mean."""
+        urn = self.urn
+        value = apply(
+            _LogPartition,
+            urn.log_weights,
+            urn.sizes,
+            urn.total,
+            self.tilt,
+            self.log_center.detach(),
+            self.mean,
+            forward_mode=_LogPartitionForwardMode,
+        )
+        return value if urn.ordinary else torch.where(urn.interior, value, self.at_edge)
 
     def expand(self, batch_shape: Size) -> FisherState:
         """The same state for a larger batch shape, without computing anything again."""
@@ -41,20 +57,22 @@ class FisherState(NamedTuple):
 
 
 def solve_fisher(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> FisherState:
-    """The log-partition function, its gradient, and the tilt at which they were found."""
+    """The mean, the tilt at which it was found, and what the log-partition function needs."""
     urn = make_urn(log_weights, group_sizes, total_count)
     tilt = find_tilt(urn)
-    value, gradient, log_center = apply(
+    mean, log_center = apply(
         _State, urn.log_weights, urn.sizes, urn.total, tilt, forward_mode=_StateForwardMode
     )
+    if urn.ordinary:
+        return FisherState(urn, mean, tilt, log_center, tilt)
     drawn = urn.edge > 0
-    edge_value = (urn.edge * torch.where(drawn, log_weights, 0.0)).sum(-1)
+    at_edge = (urn.edge * torch.where(drawn, log_weights, 0.0)).sum(-1)
     return FisherState(
         urn,
-        torch.where(urn.interior, value, torch.where(urn.feasible, edge_value, -torch.inf)),
-        torch.where(urn.interior.unsqueeze(-1), gradient, urn.edge),
+        torch.where(urn.interior.unsqueeze(-1), mean, urn.edge),
         tilt,
         torch.where(urn.interior, log_center, 0.0),
+        torch.where(urn.feasible, at_edge, -torch.inf),
     )
 
 
@@ -65,57 +83,50 @@ def solve_central(group_sizes: Tensor, total_count: Tensor) -> FisherState:
     everything = urn.sizes.sum(-1)
     tilt = torch.log(urn.total) - torch.log(everything - urn.total)
     mean = urn.sizes * (urn.total / everything).unsqueeze(-1)
-    value = log_binomial_coefficient(everything, urn.total)
-    impossible = torch.where(urn.feasible, 0.0, -torch.inf)
     return FisherState(
         urn,
-        torch.where(urn.interior, value, impossible),
         torch.where(urn.interior.unsqueeze(-1), mean, urn.edge),
         tilt,
         torch.where(urn.interior, log_binomial_pmf(urn.total, everything, tilt), 0.0),
+        torch.where(urn.feasible, 0.0, -torch.inf),
     )
 
 
 class _State(torch.autograd.Function):
-    """(A, dA/dtheta, log Pr[S = n]); the derivatives in theta have closed forms."""
+    """(dA/dtheta, log Pr[S = n]); the derivatives in theta have closed forms."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(
         theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         groups = tilted_groups(theta, sizes, tilt)
         nodes = lattice_nodes(groups, total)
-        log_center = log_lattice_prob(nodes)
-        # A group with odds above 1 is counted by the elements that it leaves: m softplus(u) is
-        # m u + m softplus(-u). The part m u joins the total, so nothing cancels in huge urns.
-        log_rare = torch.nn.functional.logsigmoid(groups.u.abs())
-        parts = torch.addcmul(nodes.counted * theta, sizes, log_rare, value=-1)
-        value = parts.sum(-1) - nodes.offset * tilt + log_center
-        return value, _mean(groups, nodes), log_center
+        first = Averages(groups, nodes).first
+        mean = torch.addcmul(sizes * groups.p, groups.variance, first)
+        return mean, log_lattice_prob(nodes)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
         theta, sizes, total, tilt = inputs
-        _, mean, _ = output
+        mean, _ = output
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(theta, sizes, total, tilt, mean)
         ctx.save_for_forward(theta, sizes, total, tilt, mean)
 
     @staticmethod
     def backward(
-        ctx: Any, grad_value: Tensor | None, grad_mean: Tensor | None, grad_center: Tensor | None
+        ctx: Any, grad_mean: Tensor | None, grad_center: Tensor | None
     ) -> Any:
         theta, sizes, total, tilt, mean = ctx.saved_tensors
-        result = torch.zeros_like(mean)
-        if grad_value is not None:
-            result = result + grad_value.unsqueeze(-1) * mean
+        result = None
         if grad_mean is not None:
-            result = result + _covariance_product(theta, sizes, total, tilt, grad_mean)
+            result = _covariance_product(theta, sizes, total, tilt, grad_mean)
         if grad_center is not None:
             independent = sizes * torch.sigmoid(theta + tilt.unsqueeze(-1))
-            result = result + grad_center.unsqueeze(-1) * (mean - independent)
+            by_center = grad_center.unsqueeze(-1) * (mean - independent)
+            result = by_center if result is None else result + by_center
         return result, None, None, None
 
 
@@ -126,18 +137,44 @@ class _StateForwardMode(_State):
         theta, sizes, total, tilt, mean = ctx.saved_tensors
         independent = sizes * torch.sigmoid(theta + tilt.unsqueeze(-1))
         return (
-            (mean * direction).sum(-1),
             _covariance_product(theta, sizes, total, tilt, direction),
             ((mean - independent) * direction).sum(-1),
         )
 
 
-def _mean(groups: Tilted, nodes: LatticeNodes) -> Tensor:
-    """The mean counts, (..., G): the tilted means m_i p_i plus a correction from the nodes."""
-    weights = torch.stack([2 * nodes.at.haversine * nodes.real, -nodes.at.sine * nodes.imag], -1)
-    sums = torch.matmul(1 / nodes.decay, weights) / (1 + nodes.real.sum(-1))[..., None, None]
-    shift = (groups.p - groups.q) * sums[..., 0] + sums[..., 1]
-    return groups.sizes * groups.p + groups.variance * shift
+class _LogPartition(torch.autograd.Function):
+    """A = sum_i m_i softplus(u_i) - n s + log Pr[S = n]; the gradient is the mean."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor, log_center: Tensor, mean: Tensor
+    ) -> Tensor:
+        # A group with odds above 1 is counted by the elements that it leaves: m softplus(u) is
+        # m u + m softplus(-u). The part m u joins the total, so nothing cancels in huge urns.
+        u = theta + tilt.unsqueeze(-1)
+        counted = torch.where(u > 0, sizes, 0.0)
+        log_rare = torch.nn.functional.logsigmoid(u.abs())
+        parts = torch.addcmul(counted * theta, sizes, log_rare, value=-1)
+        return parts.sum(-1) - (total - counted.sum(-1)) * tilt + log_center
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[-1])
+        ctx.save_for_forward(inputs[-1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        (mean,) = ctx.saved_tensors
+        return grad.unsqueeze(-1) * mean, None, None, None, None, None
+
+
+class _LogPartitionForwardMode(_LogPartition):
+    @staticmethod
+    def jvp(ctx: Any, direction: Tensor, *_: Any) -> Tensor:
+        (mean,) = ctx.saved_tensors
+        return (mean * direction).sum(-1)
 
 
 def saddle_point(state: FisherState) -> tuple[Tilted, Derivatives]:
@@ -149,7 +186,10 @@ def saddle_point(state: FisherState) -> tuple[Tilted, Derivatives]:
 def _saddle_near(
     theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor
 ) -> tuple[Tilted, Derivatives]:
-    groups = tilted_groups(theta, sizes, refine_tilt(theta.detach(), sizes, total, tilt))
+    # If the sum varies much, the tilt at hand will do.
+    groups = tilted_groups(theta, sizes, tilt)
+    if not (may_branch(tilt) and tilt.numel() and varies_much(groups)):
+        groups = tilted_groups(theta, sizes, refine_tilt(theta.detach(), sizes, total, tilt))
     return groups, Derivatives(groups, lattice_nodes(groups, total))
 
 
@@ -161,6 +201,6 @@ def _covariance_product(
     groups, b = _saddle_near(theta, sizes, total, tilt)
     # A constant vector has the product 0, so we may subtract one. We make the entry of the group of
     # largest variance 0: then the least cancels.
-    spared = has_largest_variance(groups)
-    vector = vector - torch.where(spared, vector, 0.0).sum(-1, keepdim=True)
+    spared = groups.variance.detach().argmax(-1, keepdim=True)
+    vector = vector - vector.gather(-1, spared)
     return b.covariance_product(vector.unsqueeze(-1)).squeeze(-1)

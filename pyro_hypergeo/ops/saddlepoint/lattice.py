@@ -11,10 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..tracing import may_branch
+
 # Nodes t_1, t_2, ... of the trapezoidal rule; t_0 = 0 is not among them. The worst case is a
 # standard deviation near 4. There the integrand has not decayed at t = pi, and all (K - 1) / 2
 # nodes are needed.
-NODES = 21
+NODES, _WORST_SPREAD = 21, 4.0
 # The period K = _SPREAD sd + _MARGIN keeps the aliased probabilities Pr[S = n + l K] below 1.3e-14
 # of the peak. This follows from Bennett's inequality; it is tight for sd near 0, 4 and infinity.
 _SPREAD, _MARGIN = 8.0, 10.7
@@ -37,6 +39,11 @@ def tilted_groups(log_weights: Tensor, sizes: Tensor, tilt: Tensor) -> Tilted:
     return Tilted(u, sizes, p, q, sizes * p * q)
 
 
+def varies_much(groups: Tilted) -> bool:
+    """Whether the sum of the groups has a variance of at least 4 in all entries."""
+    return groups.variance.detach().sum(-1).amin().item() >= 4
+
+
 def has_largest_variance(groups: Tilted) -> Tensor:
     """Marks the group of largest variance in each entry, (..., G), bool.
 
@@ -51,25 +58,38 @@ class Positions(NamedTuple):
     """The places of the J nodes of the trapezoidal rule."""
 
     period: Tensor  # (...): K
-    t: Tensor  # (..., J), 0 where not used
+    half: Tensor  # (..., J): t / 2
     haversine: Tensor  # (..., J): sin(t / 2)^2
     sine: Tensor  # (..., J): sin t
     weight: Tensor  # (..., J): 2 (for t and -t), and 0 where not used
 
 
-def place_nodes(sizes: Tensor, variance: Tensor, count: int = NODES) -> Positions:
-    """Nodes for the sum of groups (..., G) of these sizes and variances, without a gradient."""
-    sd = variance.detach().sum(-1).sqrt()
-    most = torch.ceil(sizes.sum(-1) / 2)
-    half = torch.minimum(most, torch.ceil(0.5 * (_SPREAD * sd + _MARGIN)))
-    period = 2 * half + 1
-    index = torch.arange(1, count + 1, dtype=sd.dtype, device=sd.device)
-    used = index <= half.unsqueeze(-1)
-    t = torch.where(used, (2 * math.pi) * index / period.unsqueeze(-1), 0.0)
-    half_sine = torch.sin(0.5 * t)
-    haversine = half_sine.square()
-    sine = 2 * half_sine * torch.sqrt(1 - haversine)
-    return Positions(period, t, haversine, sine, 2.0 * used)
+def place_nodes(variance: Tensor, count: int = NODES) -> Positions:
+    """Nodes for sums of these variances, (...), without a gradient."""
+    variance = variance.detach()
+    last = torch.ceil(0.5 * _SPREAD * variance.sqrt() + 0.5 * _MARGIN).unsqueeze(-1)
+    period = 2 * last + 1
+    index = torch.arange(1, count + 1, dtype=variance.dtype, device=variance.device)
+    half = index * (math.pi / period)
+    sine = torch.sin(half)
+    haversine = sine.square()
+    sine = (2 * sine) * torch.cos(half)
+    return Positions(period.squeeze(-1), half, haversine, sine, 2.0 * (index <= last))
+
+
+def enough_nodes(variance: Tensor) -> int:
+    """How many nodes are enough for sums of these variances, (...)."""
+    if not (may_branch(variance) and variance.numel()):
+        return NODES
+    # The number rises with the variance as long as all nodes of a period count. Then it falls:
+    # beyond a node with 2 V sin(t / 2)^2 = 40, the modulus is below 1e-17.
+    low, high = (math.sqrt(max(bound.item(), 0.0)) for bound in variance.detach().aminmax())
+    if not (high < _WORST_SPREAD or low > _WORST_SPREAD):
+        return NODES
+    spread = high if high < _WORST_SPREAD else low
+    half = math.ceil(0.5 * (_SPREAD * spread + _MARGIN))
+    decayed = math.asin(min(1.0, math.sqrt(20) / spread)) if spread else math.pi
+    return min(NODES, half, math.ceil((2 * half + 1) * decayed / math.pi))
 
 
 class LatticeNodes(NamedTuple):
@@ -79,26 +99,38 @@ class LatticeNodes(NamedTuple):
     decay: Tensor  # (..., G, J): |q_i + p_i e^{it}|^2
     real: Tensor  # (..., J): real part times the weight
     imag: Tensor  # (..., J): imaginary part times the weight
-    counted: Tensor  # (..., G): see `counted_by_rest`
-    offset: Tensor  # (...): the total minus what is counted by the rest
+    norm: Tensor  # (...): the sum of the integrand over all K nodes
 
 
 def lattice_nodes(groups: Tilted, total: Tensor) -> LatticeNodes:
     """The integrand of Pr[S = n] for totals (...), accurate if n is near the mean of S. O(G)."""
-    at = place_nodes(groups.sizes, groups.variance)
-    log_modulus = log_moduli(groups, at.haversine).sum(-2)
-    counted = counted_by_rest(groups)
+    variance = groups.variance.sum(-1)
+    at = place_nodes(variance, enough_nodes(variance))
+    twice = 2 * at.haversine
+    excess = (groups.p * groups.q).unsqueeze(-1) * (-2 * twice).unsqueeze(-2)
+    log_modulus = _summed(groups.sizes, torch.log1p(excess))
+    # A group with odds above 1 is counted by the elements that it leaves: see `phases`.
+    above = groups.u > 0
+    rare = torch.where(above, groups.q, groups.p).unsqueeze(-1)
+    angle = torch.atan(at.sine.unsqueeze(-2) / (1 / rare - twice.unsqueeze(-2)))
+    counted = torch.where(above, groups.sizes, 0.0)
+    phase = _summed(groups.sizes - 2 * counted, angle)
     offset = total - counted.sum(-1)
-    phase = phases(groups, at.haversine, at.sine).sum(-2) - offset.unsqueeze(-1) * at.t
-    amplitude = at.weight * torch.exp(log_modulus)
-    decay = _excess(groups, at.haversine).add_(1)
+    phase = torch.addcmul(phase, offset.unsqueeze(-1), at.half, value=-2)
+    amplitude = at.weight * torch.exp(0.5 * log_modulus)
     real, imag = amplitude * torch.cos(phase), amplitude * torch.sin(phase)
-    return LatticeNodes(at, decay, real, imag, counted, offset)
+    decay = excess + 1 if excess.requires_grad else excess.add_(1)
+    return LatticeNodes(at, decay, real, imag, 1 + real.sum(-1))
+
+
+def _summed(factors: Tensor, table: Tensor) -> Tensor:
+    """The sum over groups of factors (..., G) times a table (..., G, J)."""
+    return torch.matmul(factors.unsqueeze(-2), table).squeeze(-2)
 
 
 def log_lattice_prob(nodes: LatticeNodes) -> Tensor:
     """log Pr[S = n] by the trapezoidal rule, shape (...)."""
-    return torch.log1p(nodes.real.sum(-1)) - torch.log(nodes.at.period)
+    return torch.log(nodes.norm / nodes.at.period)
 
 
 # log_moduli, phases and _excess do most of the work. They compute in place. They keep no table that
