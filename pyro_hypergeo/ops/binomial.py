@@ -126,11 +126,11 @@ def _deviance(k: Tensor, n: Tensor, p: Tensor, excess: Tensor, minus_log_odds: T
 
 def _stirling_gaps(n: Tensor, k: Tensor, r: Tensor) -> Tensor:
     # One call for all three: in small batches a call costs as much as its arithmetic.
-    gaps = _stirling_gap(torch.stack(torch.broadcast_tensors(n, k, r)))
+    gaps = stirling_gap(torch.stack(torch.broadcast_tensors(n, k, r)))
     return gaps[0] - gaps[1] - gaps[2]
 
 
-def _stirling_gap(z: Tensor) -> Tensor:
+def stirling_gap(z: Tensor) -> Tensor:
     """lgamma(z + 1) - z log z + z: 0 at z = 0, (1/2) log(2 pi z) + 1 / (12 z) - ... for large z."""
     small = z.clamp(max=16)
     direct = torch.lgamma(small + 1) - torch.xlogy(small, small) + small

@@ -1,23 +1,24 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Binomial probabilities of small integer counts, from a table of factorials."""
+"""Binomial probabilities of small integer counts, from a table."""
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-# Up to here the logarithm of a factorial has an error of at most 5e-13. For larger counts, the
+from .binomial import stirling_gap
+
+# Up to here a binomial probability has an error of a few 1e-13 at most. For larger counts, the
 # deviance form is more accurate.
 _LARGEST = 1000
 
 
-def log_factorials(counts: Tensor, largest: float) -> Tensor | None:
-    """Logarithms of the factorials of counts that are not negative, on the CPU.
+def stirling_gaps(counts: Tensor, largest: float) -> Tensor | None:
+    """:func:`~pyro_hypergeo.ops.binomial.stirling_gap` of counts that are not negative, on the CPU.
 
     :param Tensor counts: shape ``(...)``, in float64.
     :param float largest: the largest of them.
@@ -31,28 +32,26 @@ def log_factorials(counts: Tensor, largest: float) -> Tensor | None:
 
 @lru_cache(maxsize=1)
 def _table() -> Tensor:
-    factorial, logs = 1, [0.0]
-    for k in range(1, _LARGEST + 1):
-        factorial *= k
-        logs.append(math.log(factorial))
-    with torch.inference_mode(False):
-        return torch.tensor(logs, dtype=torch.float64, device="cpu")
+    with torch.inference_mode(False), torch.no_grad():
+        return stirling_gap(torch.arange(_LARGEST + 1, dtype=torch.float64, device="cpu"))
 
 
 def log_small_binomial_pmf(
-    k: Tensor, left: Tensor, log_odds: Tensor, log_factorials: Tensor
+    k: Tensor, left: Tensor, n: Tensor, log_odds: Tensor, gaps: Tensor
 ) -> Tensor:
-    r"""Log-probability of a small binomial count; all terms of each sign stay together.
+    r"""Log-probability of a small binomial count, without differences of log-gammas.
 
-    .. math:: \log \tfrac{n!}{k! \, (n - k)!} + k \log p + (n - k) \log (1 - p)
+    .. math:: g(n) - g(k) - g(n - k) - k \log \frac{k}{n p} - (n - k) \log \frac{n - k}{n q}
 
     :param Tensor k: number of successes, shape ``(...)``.
-    :param Tensor left: number of failures, n - k, of the same shape.
+    :param Tensor left: number of failures, of the same shape.
+    :param Tensor n: number of trials, at least 1, of the same shape.
     :param Tensor log_odds: log-odds of a success, of the same shape.
-    :param Tensor log_factorials: logarithms of n!, k! and (n - k)!, shape ``(3, ...)``.
+    :param Tensor gaps: :func:`stirling_gaps` of n, k and the failures, shape ``(3, ...)``.
     :return: shape ``(...)``.
     """
-    of_all, of_k, of_left = log_factorials
+    of_all, of_k, of_left = gaps
     log_p = torch.nn.functional.logsigmoid(log_odds)
     log_q = torch.nn.functional.logsigmoid(-log_odds)
-    return (of_all - of_k - of_left).addcmul(k, log_p).addcmul(left, log_q)
+    result = torch.addcmul(of_all - of_k - of_left, k, log_p).addcmul_(left, log_q)
+    return result.sub_(torch.xlogy(k, k / n)).sub_(torch.xlogy(left, left / n))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..autograd import apply
 from ..binomial import log_binomial_pmf
-from ..small_counts import log_factorials, log_small_binomial_pmf
+from ..small_counts import log_small_binomial_pmf, stirling_gaps
 from ..tracing import may_branch
 from .state import FisherState, solve_fisher
 
@@ -66,7 +66,7 @@ def log_prob_given(state: FisherState, value: Tensor) -> Tensor:
         counts = torch.stack(torch.broadcast_tensors(urn.sizes, x, left)).detach()
         low, high = (bound.item() for bound in counts.aminmax())
         if low >= 0 and (x.detach().sum(-1) - urn.total).abs().amax().item() < 0.5:
-            return _log_prob(state, x, left, log_factorials(counts, high))
+            return _log_prob(state, x, left, stirling_gaps(counts, high))
     on_lattice = ((x >= 0) & (left >= 0)).all(-1) & ((x.sum(-1) - urn.total).abs() < 0.5)
     at_edge = ((x - urn.edge).abs() < 0.5).all(-1) & urn.feasible
     # Not torch.minimum: where a whole group is drawn, it would pass on half of the gradient.
@@ -76,7 +76,7 @@ def log_prob_given(state: FisherState, value: Tensor) -> Tensor:
 
 
 def _log_prob(
-    state: FisherState, x: Tensor, left: Tensor, log_factorials: Tensor | None = None
+    state: FisherState, x: Tensor, left: Tensor, gaps: Tensor | None = None
 ) -> Tensor:
     urn = state.urn
     parts = torch.broadcast_tensors(
@@ -87,7 +87,7 @@ def _log_prob(
         *parts,
         state.log_center.detach(),
         urn.total,
-        log_factorials,
+        gaps,
         forward_mode=_LogProbForwardMode,
     )
 
@@ -111,13 +111,13 @@ class _LogProb(torch.autograd.Function):
         tilt: Tensor,
         log_center: Tensor,
         total: Tensor,
-        log_factorials: Tensor | None,
+        gaps: Tensor | None,
     ) -> Tensor:
         u = theta + tilt
-        if log_factorials is None:
+        if gaps is None:
             tilted = log_binomial_pmf(x, sizes, u)
         else:
-            tilted = log_small_binomial_pmf(x, left, u, log_factorials)
+            tilted = log_small_binomial_pmf(x, left, sizes, u, gaps)
         return tilted.sum(-1) - log_center - tilt[..., 0] * (x.sum(-1) - total)
 
     @staticmethod

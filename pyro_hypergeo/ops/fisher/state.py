@@ -180,12 +180,13 @@ class _LogPartitionForwardMode(_LogPartition):
 def saddle_point(state: FisherState) -> tuple[Tilted, Derivatives]:
     """The groups, tilted to a mean sum of n, and the averages over the nodes there."""
     urn = state.urn
-    return _saddle_near(urn.log_weights, urn.sizes, urn.total, state.tilt)
+    return saddle_near(urn.log_weights, urn.sizes, urn.total, state.tilt)
 
 
-def _saddle_near(
+def saddle_near(
     theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor
 ) -> tuple[Tilted, Derivatives]:
+    """:func:`saddle_point` from a tilt that brings the mean sum within an element of n."""
     # If the sum varies much, the tilt at hand will do.
     groups = tilted_groups(theta, sizes, tilt)
     if not (may_branch(tilt) and tilt.numel() and varies_much(groups)):
@@ -198,7 +199,7 @@ def _covariance_product(
 ) -> Tensor:
     """The covariance times a vector (..., G), without the matrix: O(G)."""
     # These are plain tensor operations, so autograd gives the third and higher derivatives.
-    groups, b = _saddle_near(theta, sizes, total, tilt)
+    groups, b = saddle_near(theta, sizes, total, tilt)
     # A constant vector has the product 0, so we may subtract one. We make the entry of the group of
     # largest variance 0: then the least cancels.
     spared = groups.variance.detach().argmax(-1, keepdim=True)

@@ -11,16 +11,12 @@ import torch
 from torch import Tensor
 
 from ..fisher.law import FISHER
-from ..fisher.state import FisherState, saddle_point
 from ..law import Law
-from ..saddlepoint.derivatives import Derivatives
 from ..urn import Bounds
 from ..wallenius.law import WALLENIUS
+from .fisher_affine import fisher_affine_movement
 from .straight_through import moved_counts
 
-# Steps of the conjugate gradients. Few are enough: the matrix is the identity, plus a small part
-# from the skewness of the groups.
-_STEPS = 6
 # The rounding of a covariance matrix, relative to variances of independent elements.
 _ROUNDING = 1e-15
 
@@ -39,9 +35,9 @@ def affine_gradient(
         := \Sigma_{ij} + \frac12 \sum_k \kappa_{ijk} \bigl(\Sigma^+ (x - \mu)\bigr)_k .
 
     The gradient of :math:`E[f(x)]` is exact for every quadratic :math:`f`, such as products of two
-    counts. The counts keep their sum. The value is that of ``counts``, unchanged. Conjugate
-    gradients apply the pseudo-inverse :math:`\Sigma^+`, and no matrix is formed. Cost: O(G) for
-    each draw, forward and backward.
+    counts. The counts keep their sum. The value is that of ``counts``, unchanged. With more than 32
+    groups, conjugate gradients apply the pseudo-inverse :math:`\Sigma^+`, and no matrix is formed.
+    Cost: O(G) for each draw, forward and backward.
 
     :param Tensor counts: draws from the law, shape ``sample_shape + (..., G)``.
     :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
@@ -64,54 +60,6 @@ def affine_gradient(
     return moved_counts(
         fisher_affine_movement, FISHER, counts, log_weights, group_sizes, total_count
     )
-
-
-def fisher_affine_movement(
-    counts: Tensor, law: Law, state: FisherState, bounds: Bounds, temperature: Any = None
-) -> Tensor:
-    """The movement of each draw under Fisher's law, in the shape of the counts; no matrix."""
-    # The direction is held fixed. So the gradient of Sigma(theta) times it is kappa times it.
-    groups, b = saddle_point(state)
-    shape = torch.broadcast_shapes(counts.shape, state.mean.shape)
-    draws = shape[: len(shape) - state.mean.dim()]
-    away = (counts.double() - state.mean.detach()).expand(shape)
-    columns = away.reshape((-1, *state.mean.shape)).movedim(0, -1)
-    with torch.no_grad():
-        direction = _inverse_product(columns, groups.variance, b)
-    # A trace forgets `no_grad`, but not `detach`.
-    stretched = 0.5 * b.covariance_product(direction.detach())
-    stretched = stretched.movedim(-1, 0).reshape(draws + state.mean.shape)
-    return state.mean + torch.where(state.urn.interior.unsqueeze(-1), stretched, 0.0)
-
-
-def _inverse_product(vectors: Tensor, variance: Tensor, b: Derivatives) -> Tensor:
-    """The pseudo-inverse of the covariance times S vectors (..., G, S), by conjugate gradients."""
-    # The covariance is close to that of independent groups given their sum. This is
-    # D - d d' / sum(d), with D = diag(d) the tilted variances. We scale it by D^(-1/2), and fill
-    # its null space by the projection on D^(1/2) 1. The result is close to the identity.
-    root = variance.sqrt().unsqueeze(-1)
-    inverse_root = torch.where(root > 0, 1 / root, 0.0)
-    null = root / variance.sum(-1).sqrt()[..., None, None]
-
-    def matrix(z: Tensor) -> Tensor:
-        product = root * (b.covary(root * z)) + b.own.unsqueeze(-1) * z
-        return product + null * (null * z).sum(-2, keepdim=True)
-
-    residual = vectors * inverse_root
-    result, step = torch.zeros_like(residual), residual
-    square = residual.square().sum(-2, keepdim=True)
-    for _ in range(_STEPS):
-        image = matrix(step)
-        length = _ratio(square, (step * image).sum(-2, keepdim=True))
-        result = result + length * step
-        residual = residual - length * image
-        last, square = square, residual.square().sum(-2, keepdim=True)
-        step = residual + _ratio(square, last) * step
-    return result * inverse_root
-
-
-def _ratio(a: Tensor, b: Tensor) -> Tensor:
-    return torch.where(b > 0, a / torch.where(b > 0, b, 1.0), 0.0)
 
 
 def wallenius_affine_gradient(

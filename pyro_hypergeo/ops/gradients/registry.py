@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from ..fisher.law import FisherLaw
 from ..law import ExponentialFamily, Law
-from .affine import affine_movement, fisher_affine_movement
+from .affine import affine_movement
+from .fisher_affine import fisher_affine_movement
 from .gumbel import gumbel_movement
 from .implicit import implicit_movement
 from .mean import mean_movement

@@ -56,21 +56,28 @@ class Derivatives(Averages):
         """Imaginary parts of all b_i, (..., G, J)."""
         return self.inverse * self.sine.unsqueeze(-2)
 
+    def at_nodes(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        """Real and imaginary part of B = sum_k c_k b_k, (..., J, S), for S vectors c (..., G, S)."""
+        both = torch.cat([self.skew.unsqueeze(-1) * coefficients, coefficients], -1)
+        real, imag = torch.matmul(self.inverse.mT, both).chunk(2, -1)
+        return self.haversine.unsqueeze(-1) * real, self.sine.unsqueeze(-1) * imag
+
+    def weighted(self, real: Tensor, imag: Tensor) -> tuple[Tensor, Tensor]:
+        """Functions of the nodes (..., J, S) times the weights; then sums are averages."""
+        return times(self.weight_real.unsqueeze(-1), self.weight_imag.unsqueeze(-1), real, imag)
+
+    def against(self, real: Tensor, imag: Tensor) -> Tensor:
+        """Re E[b_i F], (..., G, S), for functions F of the nodes that are weighted already."""
+        h, sine = self.haversine.unsqueeze(-1), self.sine.unsqueeze(-1)
+        both = torch.matmul(self.inverse, torch.cat([h * real, sine * imag], -1))
+        by_real, by_imag = both.chunk(2, -1)
+        return self.skew.unsqueeze(-1) * by_real - by_imag
+
     def covary(self, coefficients: Tensor) -> Tensor:
         """Re E[b_i B] - Re E[b_i] Re E[B] with B = sum_k c_k b_k, for S vectors c: (..., G, S)."""
-        skew, h, sine = self.skew.unsqueeze(-1), self.haversine.unsqueeze(-1), self.sine.unsqueeze(-1)
-        w_real, w_imag = self.weight_real.unsqueeze(-1), self.weight_imag.unsqueeze(-1)
-        both = torch.cat([skew * coefficients, coefficients], -1)
-        real, imag = torch.matmul(self.inverse.mT, both).chunk(2, -1)
-        real, imag = h * real, sine * imag
-        real, imag = (
-            torch.addcmul(w_real * real, w_imag, imag, value=-1),
-            torch.addcmul(w_real * imag, w_imag, real),
-        )
-        both = torch.cat([h * real, sine * imag], -1)
-        by_real, by_imag = torch.matmul(self.inverse, both).chunk(2, -1)
-        joint = torch.addcmul(skew * by_real - by_imag, self.first.unsqueeze(-1), real.sum(-2, keepdim=True), value=-1)
-        return joint
+        real, imag = self.weighted(*self.at_nodes(coefficients))
+        mean = real.sum(-2, keepdim=True)
+        return torch.addcmul(self.against(real, imag), self.first.unsqueeze(-1), mean, value=-1)
 
     def covariance_product(self, vectors: Tensor) -> Tensor:
         """The covariance of the counts times S vectors (..., G, S), without the matrix: O(G)."""
@@ -81,3 +88,8 @@ class Derivatives(Averages):
 def sums_over_nodes(table: Tensor, *columns: Tensor) -> tuple[Tensor, ...]:
     """Sums over the nodes of a table (..., G, J) times columns (..., J), each (..., G)."""
     return torch.matmul(table, torch.stack(columns, -1)).unbind(-1)
+
+
+def times(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    """Real and imaginary part of (a + ib)(c + id)."""
+    return torch.addcmul(a * c, b, d, value=-1), torch.addcmul(a * d, b, c)

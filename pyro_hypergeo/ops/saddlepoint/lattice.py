@@ -112,7 +112,9 @@ def lattice_nodes(groups: Tilted, total: Tensor) -> LatticeNodes:
     # A group with odds above 1 is counted by the elements that it leaves: see `phases`.
     above = groups.u > 0
     rare = torch.where(above, groups.q, groups.p).unsqueeze(-1)
-    angle = torch.atan(at.sine.unsqueeze(-2) / (1 / rare - twice.unsqueeze(-2)))
+    one = torch.ones((), dtype=rare.dtype, device=rare.device)
+    cosine = torch.addcmul(one, rare, twice.unsqueeze(-2), value=-1)
+    angle = torch.atan2(rare * at.sine.unsqueeze(-2), cosine)
     counted = torch.where(above, groups.sizes, 0.0)
     phase = _summed(groups.sizes - 2 * counted, angle)
     offset = total - counted.sum(-1)
