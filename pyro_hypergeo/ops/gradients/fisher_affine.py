@@ -23,6 +23,10 @@ _FEW_GROUPS = 32
 # Steps of the conjugate gradients. Few are enough: the matrix is the identity, plus a small part
 # from the skewness of the groups.
 _STEPS = 6
+# A group whose tilted variance is smaller never varies: no draw, and no gradient, can show it.
+_CERTAIN = 1e-30
+# The rounding of the matrix. If a draw is nearly certain, this much keeps its solution small.
+_ROUNDING = 1e-15
 
 
 def fisher_affine_movement(
@@ -93,9 +97,10 @@ def _inverse_product(vectors: Tensor, groups: Tilted, b: Derivatives) -> Tensor:
     # The covariance is close to that of independent groups given their sum. This is
     # D - d d' / sum(d), with D = diag(d) the tilted variances. We scale it by D^(-1/2), and fill
     # its null space by the projection on D^(1/2) 1. The result is close to the identity.
-    root = groups.variance.sqrt().unsqueeze(-1)
+    variance = torch.where(groups.variance > _CERTAIN, groups.variance, 0.0).unsqueeze(-1)
+    root = variance.sqrt()
     inverse_root = torch.where(root > 0, 1 / root, 0.0)
-    null = root / groups.variance.sum(-1).sqrt()[..., None, None]
+    null = root * variance.sum(-2, keepdim=True).clamp(min=_CERTAIN).rsqrt()
     solve = _by_elimination if root.shape[-2] <= _FEW_GROUPS else _by_conjugate_gradients
     return solve(vectors * inverse_root, root, null, b) * inverse_root
 
@@ -116,7 +121,7 @@ def _by_elimination(right: Tensor, root: Tensor, null: Tensor, b: Derivatives) -
         -1,
     )
     up = torch.cat([real, imag, -left[..., -2:-1], null], -1)
-    matrix = torch.matmul(left, up.mT) + torch.diag_embed(b.own)
+    matrix = torch.matmul(left, up.mT) + torch.diag_embed(b.own + _ROUNDING)
     # `solve_ex` neither raises an error nor asks a device.
     return torch.linalg.solve_ex(matrix, right).result
 
