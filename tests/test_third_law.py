@@ -237,9 +237,7 @@ def test_straight_through(estimator: str, listed: Listed) -> None:
     probs = ConwayMaxwell(TOTAL, SIZES, log_weights=theta, nu=NU).log_prob(counts).exp()
     (exact,) = torch.autograd.grad(probs @ loss(counts), theta)
     many = theta.detach().expand(40_000, -1).clone().requires_grad_()
-    urn = ConwayMaxwellStraightThrough(
-        TOTAL, SIZES, log_weights=many, nu=NU, estimator=estimator
-    )
+    urn = ConwayMaxwellStraightThrough(TOTAL, SIZES, log_weights=many, nu=NU, estimator=estimator)
     x = urn.rsample()
     assert urn.support.check(x).all()
     (found,) = torch.autograd.grad(loss(x).sum(), many)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 
 from ..ops.errors import check, first_of, shown
@@ -61,8 +62,8 @@ def urn_parameters(
                 f"but got a scalar: {tensor}."
             )
     try:
-        shape = torch.broadcast_shapes(values.shape, sizes.shape, (*total.shape, 1))
-    except RuntimeError:
+        shape = torch.Size(broadcast_shape(values.shape, sizes.shape, (*total.shape, 1)))
+    except ValueError:
         needed = "`group_sizes` of shape (..., G) and `total_count` of shape (...)"
         got = f"{tuple(sizes.shape)} and {tuple(total.shape)}"
         # If their shape is that of the sizes, they are not the cause. The caller may not even have

@@ -65,6 +65,8 @@ def make_urn(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> U
     if may_branch(theta) and theta.numel() and _all_present(theta.detach(), sizes):
         interior = (total > 0) & (total < sizes.sum(-1))
         if interior.all():
+            if torch.is_inference_mode_enabled():
+                theta = theta.detach()  # as all other results there
             return Urn(theta, sizes, total, interior, sizes, interior, ordinary=True)
     present = (theta != -torch.inf) & (sizes > 0)
     zero, one = torch.zeros_like(theta), torch.ones_like(theta)
@@ -123,12 +125,14 @@ def log_of_weights(weights: Tensor) -> Tensor:
 def _broadcast(
     log_weights: Tensor, group_sizes: Tensor, total_count: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    shape = torch.broadcast_shapes(log_weights.shape, group_sizes.shape, (*total_count.shape, 1))
-    return (
-        log_weights.double().expand(shape),
-        group_sizes.detach().double().expand(shape),
-        total_count.detach().double().expand(shape[:-1]),
-    )
+    shape = log_weights.shape
+    theta, sizes, total = log_weights.double(), group_sizes.detach(), total_count.detach()
+    # In a trace the shapes are tensors.
+    known = not torch.jit.is_tracing()
+    if not (known and group_sizes.shape == shape and total_count.shape == shape[:-1]):
+        shape = torch.broadcast_shapes(shape, group_sizes.shape, (*total_count.shape, 1))
+        theta, sizes, total = theta.expand(shape), sizes.expand(shape), total.expand(shape[:-1])
+    return theta, sizes.double(), total.double()
 
 
 class Bounds:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..autograd import apply
+from ..autograd import apply, known_signature
 from ..binomial import log_binomial_pmf
 from ..small_counts import log_small_binomial_pmf, stirling_gaps
 from ..tracing import may_branch
@@ -75,9 +75,7 @@ def log_prob_given(state: FisherState, value: Tensor) -> Tensor:
     return torch.where(urn.interior, result, torch.where(at_edge, 0.0, -torch.inf))
 
 
-def _log_prob(
-    state: FisherState, x: Tensor, left: Tensor, gaps: Tensor | None = None
-) -> Tensor:
+def _log_prob(state: FisherState, x: Tensor, left: Tensor, gaps: Tensor | None = None) -> Tensor:
     urn = state.urn
     parts = torch.broadcast_tensors(
         x, urn.log_weights, left, urn.sizes, state.mean, state.tilt.unsqueeze(-1)
@@ -92,6 +90,7 @@ def _log_prob(
     )
 
 
+@known_signature
 class _LogProb(torch.autograd.Function):
     """sum_i log C(m_i, x_i) + x_i theta_i - A(theta), without cancellation.
 

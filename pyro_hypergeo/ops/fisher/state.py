@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Size, Tensor
 
-from ..autograd import apply
+from ..autograd import apply, known_signature
 from ..binomial import log_binomial_pmf
 from ..saddlepoint.derivatives import Averages, Derivatives
 from ..saddlepoint.lattice import (
@@ -92,15 +92,14 @@ def solve_central(group_sizes: Tensor, total_count: Tensor) -> FisherState:
     )
 
 
+@known_signature
 class _State(torch.autograd.Function):
     """(dA/dtheta, log Pr[S = n]); the derivatives in theta have closed forms."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(
-        theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor) -> tuple[Tensor, Tensor]:
         groups = tilted_groups(theta, sizes, tilt)
         nodes = lattice_nodes(groups, total)
         first = Averages(groups, nodes).first
@@ -116,9 +115,7 @@ class _State(torch.autograd.Function):
         ctx.save_for_forward(theta, sizes, total, tilt, mean)
 
     @staticmethod
-    def backward(
-        ctx: Any, grad_mean: Tensor | None, grad_center: Tensor | None
-    ) -> Any:
+    def backward(ctx: Any, grad_mean: Tensor | None, grad_center: Tensor | None) -> Any:
         theta, sizes, total, tilt, mean = ctx.saved_tensors
         result = None
         if grad_mean is not None:
@@ -142,6 +139,7 @@ class _StateForwardMode(_State):
         )
 
 
+@known_signature
 class _LogPartition(torch.autograd.Function):
     """A = sum_i m_i softplus(u_i) - n s + log Pr[S = n]; the gradient is the mean."""
 

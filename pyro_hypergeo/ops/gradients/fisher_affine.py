@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..autograd import apply
+from ..autograd import apply, known_signature
 from ..fisher.state import FisherState, saddle_near
 from ..law import Law
 from ..saddlepoint.derivatives import Derivatives
@@ -48,6 +48,7 @@ def fisher_affine_movement(
     return moved.movedim(-1, 0).reshape(shape)
 
 
+@known_signature
 class _Movement(torch.autograd.Function):
     """mean + covariance @ direction / 2 with the direction held fixed, for S columns (..., G, S).
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..tracing import may_branch
+from ..tracing import inside_transform, may_branch
 
 # Nodes t_1, t_2, ... of the trapezoidal rule; t_0 = 0 is not among them. The worst case is a
 # standard deviation near 4. There the integrand has not decayed at t = pi, and all (K - 1) / 2
@@ -121,7 +121,8 @@ def lattice_nodes(groups: Tilted, total: Tensor) -> LatticeNodes:
     phase = torch.addcmul(phase, offset.unsqueeze(-1), at.half, value=-2)
     amplitude = at.weight * torch.exp(0.5 * log_modulus)
     real, imag = amplitude * torch.cos(phase), amplitude * torch.sin(phase)
-    decay = excess + 1 if excess.requires_grad else excess.add_(1)
+    kept = excess.requires_grad or inside_transform()
+    decay = excess + 1 if kept else excess.add_(1)
     return LatticeNodes(at, decay, real, imag, 1 + real.sum(-1))
 
 
