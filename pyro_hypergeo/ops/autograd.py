@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import torch
 from torch.overrides import handle_torch_function, has_torch_function
 
-
 _Function = TypeVar("_Function", bound=type[torch.autograd.Function])
 
 

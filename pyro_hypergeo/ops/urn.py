@@ -33,7 +33,8 @@ class Urn(NamedTuple):
 
     def expand(self, batch_shape: Size) -> Urn:
         """The same urn for a larger batch shape."""
-        return Urn(*grow(batch_shape, self.total.dim(), *self[:-1]), ordinary=self.ordinary)
+        fields = grow(batch_shape, self.total.dim(), *self[:-1])
+        return Urn._make((*fields, self.ordinary))
 
 
 def grow(batch_shape: Size, batch_dim: int, *tensors: Tensor) -> tuple[Tensor, ...]:

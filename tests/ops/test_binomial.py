@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from pyro_hypergeo.ops.binomial import (
-    stirling_gap,
     log1p_exp,
     log_binomial_coefficient,
     log_binomial_pmf,
     log_tilted_pmf,
+    stirling_gap,
 )
 
 

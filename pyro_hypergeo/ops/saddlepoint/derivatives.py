@@ -15,8 +15,8 @@ class Averages:
     """Averages of b_i(t) = d/dtheta_i m_i log(q_i + p_i e^{it}) over the nodes.
 
     The integrand of Pr[S = n] gives the weights. All b_i are divided by m_i p_i q_i here. So there
-    is no division by a probability that may be 0. Then b_i = (2 (p_i - q_i) h + i sin t) / d_i, with
-    h = sin(t / 2)^2 and the decay d_i. So each average is a product of one table, 1 / d_i or its
+    is no division by a probability that may be 0. With h = sin(t / 2)^2 and the decay d_i, b_i is
+    (2 (p_i - q_i) h + i sin t) / d_i. So each average is a product of one table, 1 / d_i or its
     square, and of a few columns that do not depend on the group.
     """
 
@@ -57,7 +57,7 @@ class Derivatives(Averages):
         return self.inverse * self.sine.unsqueeze(-2)
 
     def at_nodes(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        """Real and imaginary part of B = sum_k c_k b_k, (..., J, S), for S vectors c (..., G, S)."""
+        """Real and imaginary part of sum_k c_k b_k, (..., J, S), for S vectors c (..., G, S)."""
         both = torch.cat([self.skew.unsqueeze(-1) * coefficients, coefficients], -1)
         real, imag = torch.matmul(self.inverse.mT, both).chunk(2, -1)
         return self.haversine.unsqueeze(-1) * real, self.sine.unsqueeze(-1) * imag
