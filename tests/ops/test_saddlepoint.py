@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from pyro_hypergeo.ops.saddlepoint import lattice
+from pyro_hypergeo.ops.saddlepoint import tilt as tilt_module
+from pyro_hypergeo.ops.saddlepoint.derivatives import Derivatives
 from pyro_hypergeo.ops.saddlepoint.lattice import (
     enough_nodes,
     lattice_nodes,
@@ -19,6 +21,7 @@ from pyro_hypergeo.ops.saddlepoint.lattice import (
     tilted_groups,
 )
 from pyro_hypergeo.ops.saddlepoint.tilt import refine_tilt, solve_tilt
+from pyro_hypergeo.ops.urn import make_urn
 
 # Standard deviations near 0, near 4 (where all nodes are needed), and large.
 SPREADS = [0.01, 0.1, 0.5, 1.0, 2.0, 3.0, 3.4, 3.6, 3.8, 4.0, 4.2, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]
@@ -147,3 +150,67 @@ def test_gradient_of_the_phases_at_even_odds() -> None:
     torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-7, atol=0)
     torch.testing.assert_close(slopes[0], slopes[2], rtol=1e-7, atol=0)
     assert (slopes[0].abs() > 0.1).all()
+
+
+def urn(groups: int, scale: float, size: int, total: int) -> tuple[Tensor, Tensor, Tensor]:
+    theta = scale * torch.randn(500, groups, dtype=torch.float64)
+    sizes = torch.randint(1, size + 1, (500, groups)).double()
+    return theta, sizes, torch.full((500,), float(total))
+
+
+@pytest.mark.parametrize(
+    ("groups", "scale", "size", "total"),
+    [(4, 0.0, 9, 2), (4, 1.0, 500, 3), (10, 1.0, 256, 9), (30, 0.5, 10**7, 29), (2, 1.5, 10**4, 1)],
+)
+def test_two_steps_for_mild_weights(groups: int, scale: float, size: int, total: int) -> None:
+    """The tilt from a simple guess, if there is one, is a tenth of a standard deviation away."""
+    parameters = make_urn(*urn(groups, scale, size, total))
+    assert parameters.ordinary
+    steps = 0
+    below = parameters.total - (0.5 * parameters.total).clamp(max=0.5)
+    for i in range(500):
+        one = [x[i : i + 1] for x in (parameters.log_weights, parameters.sizes, below)]
+        mild = tilt_module.mild_tilt(*one)
+        if mild is not None:
+            steps += 1
+            assert distance(*one, mild)[0] < 0.1
+    assert steps > 400
+
+
+@pytest.mark.parametrize("scale", [30.0, 300.0])
+def test_no_guess_for_weights_that_are_far_apart(scale: float) -> None:
+    theta, sizes, total = urn(6, scale, 40, 5)
+    mild = [
+        tilt_module.mild_tilt(*(x[i : i + 1] for x in (theta, sizes, total))) for i in range(99)
+    ]
+    for i, found in enumerate(mild):
+        if found is not None:
+            assert distance(theta[i : i + 1], sizes[i : i + 1], total[i : i + 1], found)[0] < 0.1
+    assert sum(found is None for found in mild) > 80
+
+
+@pytest.mark.parametrize("spread", SPREADS)
+def test_nodes_that_are_left_out_add_nothing(spread: float) -> None:
+    theta = torch.randn(3, 5, dtype=torch.float64)
+    p = torch.sigmoid(theta)
+    sizes = torch.ceil(spread**2 / (5 * p * (1 - p)))
+    groups = tilted_groups(theta, sizes, torch.zeros(3))
+    total = (sizes * p).sum(-1).round()
+    some = lattice_nodes(groups, total)
+    assert some.real.shape[-1] <= lattice.NODES
+    for place in (lambda variance: lattice.NODES, lambda variance: 300):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lattice, "enough_nodes", place)
+            every = lattice_nodes(groups, total)
+        torch.testing.assert_close(
+            log_lattice_prob(some), log_lattice_prob(every), rtol=0, atol=1e-14
+        )
+        torch.testing.assert_close(
+            Derivatives(groups, some).own, Derivatives(groups, every).own, rtol=1e-13, atol=1e-13
+        )
+
+
+def test_most_sums_need_few_nodes() -> None:
+    assert enough_nodes(torch.tensor([400.0, 1e9])) <= 13
+    assert enough_nodes(torch.tensor([0.0, 1e-6])) <= 6
+    assert enough_nodes(torch.tensor([1.0, 400.0])) == lattice.NODES

@@ -21,7 +21,7 @@ def find_tilt(urn: Urn) -> Tensor:
     """
     theta, total = urn.log_weights.detach(), urn.total
     below = total - (0.5 * total).clamp(max=0.5)
-    tilt = _mild_tilt(theta, urn.sizes, below) if may_branch(total) and total.numel() else None
+    tilt = mild_tilt(theta, urn.sizes, below) if may_branch(total) and total.numel() else None
     return solve_tilt(theta, urn.sizes, below) if tilt is None else tilt
 
 
@@ -38,7 +38,7 @@ _CLOSE = 1e-7
 _MILD_STEPS = 4
 
 
-def _mild_tilt(log_weights: Tensor, sizes: Tensor, total: Tensor) -> Tensor | None:
+def mild_tilt(log_weights: Tensor, sizes: Tensor, total: Tensor) -> Tensor | None:
     """A tilt to a tenth of a standard deviation, or None if weights are too far apart for it.
 
     The equation is f(s) = logit(M(s) / N) = logit(n / N), with the mean M of the sum and N
