@@ -4,12 +4,16 @@
 """What a call costs without a clock: tensor operations, and the numbers that they write.
 
 Unlike times, these counts are the same on every machine, so two versions of the code can be
-compared on a busy one: `python -m tests.benchmarks.work`. Views are not counted.
+compared on a busy one: `python -m tests.benchmarks.work`. Views are not counted. With `--keep`, the
+counts are written to tests/data/work.json; `test_work.py` keeps them from growing.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +29,8 @@ from pyro_hypergeo import (
 )
 from tests.benchmarks.gradients import ESTIMATORS
 from tests.benchmarks.tables import Row, plain
+
+KEPT = Path(__file__).parents[1] / "data" / "work.json"
 
 _VIEWS = {
     "_unsafe_view",
@@ -117,17 +123,28 @@ def _calls(
     yield title, lambda: Multinomial(total, **multinomial).log_prob(x).sum().backward()
 
 
-def main() -> None:
-    """Print what the main calls cost, for a small batch and a large one."""
-    torch.set_num_threads(1)
+def rows() -> Iterator[Row]:
+    """What the main calls cost, for a small batch and a large one."""
     for batch, groups, size, total in ((2, 4, 500, 700), (64, 10, 256, 256)):
-        print(f"batch {batch}, {groups} groups of {size}, n = {total}")
-        rows: list[Row] = []
+        urns = f"{batch} x {groups} groups of {size}, n = {total}"
         for name, call in _calls(batch, groups, size, total):
             operations, numbers = work(call)
             per_group = round(numbers / batch / groups)
-            rows.append({"call": name, "operations": operations, "numbers per group": per_group})
-        print(plain(rows), flush=True)
+            yield {
+                "urns": urns,
+                "call": name,
+                "operations": operations,
+                "numbers per group": per_group,
+            }
+
+
+def main() -> None:
+    """Print the counts, or keep them for the test."""
+    torch.set_num_threads(1)
+    counted = list(rows())
+    print(plain(counted))
+    if "--keep" in sys.argv[1:]:
+        KEPT.write_text(json.dumps(counted, indent=1) + "\n")
 
 
 if __name__ == "__main__":
