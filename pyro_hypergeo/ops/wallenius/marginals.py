@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from ..binomial import log_binomial_pmf
-from ..urn import Bounds, Urn, between, make_urn, pairs_of_counts, possible_counts
+from ..count_table import CountTable, count_range, may_read, table_width
+from ..urn import Bounds, Urn, make_urn
 from .clocks import TimeNodes, log_rung, log_rung_odds
 from .density import wallenius_log_prob_given
 from .snapshots import LONGEST_TIME, rule_around, snapshots_at
+from .two_groups import log_law_of_two
 
 # Golden section of a bracket whose length is in the hundreds.
 _PEAK_STEPS, _GOLDEN = 40, 0.6180339887498949
@@ -49,8 +51,8 @@ def wallenius_log_marginal(
     rung.
 
     Each probability has a small relative error, far into both tails. Differentiable in the
-    log-weights. Cost: O(G) for each of about 3000 nodes of each count. With two groups, it is the
-    cost of :func:`wallenius_log_prob` for each count.
+    log-weights. Cost: O(G) for each of about 3000 nodes of each count. With two groups,
+    neighbouring counts share their nodes: a count costs about 40 exponentials.
 
     :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
     :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
@@ -119,26 +121,73 @@ def wallenius_log_marginals(
 def wallenius_log_marginal_given(urn: Urn, group: int, max_size: int) -> Tensor:
     """The log-marginal of one group for an :class:`Urn`, (..., max_size + 1), in float64.
 
-    Each count has nodes of its own. So the relative error of its probability is below 1e-10 in both
-    tails.
+    The relative error of each probability is below 1e-10 in both tails.
     """
-    low, high = possible_counts(urn, group, max_size)
-    k = torch.arange(low, high + 1, dtype=urn.total.dtype, device=urn.total.device)
+    return wallenius_marginal_table(urn, group, max_size).spread(max_size)
+
+
+def wallenius_marginal_table(urn: Urn, group: int, max_size: int) -> CountTable:
+    """The log-marginal of one group for an :class:`Urn`, on its support, in float64."""
+    low, high = count_range(urn, group)
+    width = table_width(low, high, max_size)
+    k = low.unsqueeze(-1) + torch.arange(width, dtype=low.dtype, device=low.device)
+    certain = torch.where((k == low.unsqueeze(-1)) & urn.feasible.unsqueeze(-1), 0.0, -torch.inf)
+    if not may_read(low):
+        logs = _law_of_two(urn, group, k) if urn.sizes.shape[-1] == 2 else _law(urn, group, k)
+        return CountTable(low, torch.where(urn.interior.unsqueeze(-1), logs, certain))
+    # Only possible counts cost time, whatever the sizes of the urns in the batch.
+    rows = urn.interior.reshape(-1).nonzero().squeeze(-1)
+    if not rows.numel():
+        return CountTable(low, certain)
+    flat = urn.flat(rows)
+    first, last = low.reshape(-1)[rows], high.clamp(max=max_size).reshape(-1)[rows]
     if urn.sizes.shape[-1] == 2:
-        both = wallenius_log_prob_given(urn, pairs_of_counts(urn, group, k))
-        return between(both.movedim(0, -1), low, high, max_size)
+        logs = log_law_of_two(flat if group == 0 else flat.flipped(), first, last, width)
+    else:
+        logs = _law_of_each(flat, group, first, last, width)
+    table = certain.reshape(-1, width).index_copy(0, rows, logs)
+    return CountTable(low, table.reshape(k.shape))
+
+
+def _law_of_two(urn: Urn, group: int, k: Tensor) -> Tensor:
+    """The log-probabilities of counts (..., K) of one of two groups, each with its own nodes."""
+    rest = urn.total.unsqueeze(-1) - k
+    pair = torch.stack([k, rest] if group == 0 else [rest, k], -1)
+    return wallenius_log_prob_given(urn, pair.movedim(-2, 0)).movedim(0, -1)
+
+
+def _law(urn: Urn, group: int, k: Tensor) -> Tensor:
+    """The log-probabilities of counts (..., K) of one of many groups, each with its own nodes."""
     own = torch.arange(urn.sizes.shape[-1], device=urn.sizes.device) == group
-    theta = urn.log_weights
-    theta = theta - theta.detach().masked_fill(urn.sizes <= 0, -torch.inf).amax(-1, keepdim=True)
+    theta = _below_zero(urn)
     chunk = max(1, _CELLS // (_NODES * theta.numel()))
-    parts = [_log_marginal(urn, theta, own, part) for part in k.split(chunk)]
-    size, edge = urn.sizes[..., group, None], urn.edge[..., group, None]
-    total, others = urn.total.unsqueeze(-1), (urn.sizes * ~own).sum(-1, keepdim=True)
+    parts = [_log_marginal(urn, theta, own, part) for part in k.split(chunk, -1)]
+    size, others = urn.sizes[..., group, None], (urn.sizes * ~own).sum(-1, keepdim=True)
+    total = urn.total.unsqueeze(-1)
     possible = (k <= size) & (k <= total) & (total - k <= others)
-    result = torch.where(possible, torch.cat(parts, -1), -torch.inf)
-    certain = torch.where((k == edge) & urn.feasible.unsqueeze(-1), 0.0, -torch.inf)
-    result = torch.where(urn.interior.unsqueeze(-1), result, certain)
-    return between(result, low, high, max_size)
+    return torch.where(possible, torch.cat(parts, -1), -torch.inf)
+
+
+def _law_of_each(urn: Urn, group: int, first: Tensor, last: Tensor, width: int) -> Tensor:
+    """The log-probabilities of the counts first, ..., last of U urns, (U, width)."""
+    each = (last - first).clamp(min=-1).long() + 1
+    row = torch.repeat_interleave(each)
+    column = torch.arange(len(row)) - (each.cumsum(0) - each)[row]
+    own = torch.arange(urn.sizes.shape[-1]) == group
+    theta, k = _below_zero(urn), first[row] + column
+    chunk = max(1, _CELLS // (_NODES * theta.shape[-1]))
+    parts = []
+    for index, counts in zip(row.split(chunk), k.unsqueeze(-1).split(chunk), strict=True):
+        part = urn.flat(index)
+        parts.append(_log_marginal(part, theta[index], own, counts).squeeze(-1))
+    table = torch.full((len(each), width), -torch.inf, dtype=theta.dtype)
+    return table.index_put((row, column), torch.cat(parts)) if parts else table
+
+
+def _below_zero(urn: Urn) -> Tensor:
+    """The log-weights, (..., G), shifted so that the largest is 0."""
+    theta = urn.log_weights
+    return theta - theta.detach().masked_fill(urn.sizes <= 0, -torch.inf).amax(-1, keepdim=True)
 
 
 class _Counts(NamedTuple):

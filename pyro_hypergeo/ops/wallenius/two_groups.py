@@ -52,7 +52,7 @@ class _Rule(NamedTuple):
     nodes: Tensor  # (B,): how many nodes the block needs
 
 
-def log_law_of_two(urn: Urn, low: Tensor, high: Tensor) -> Tensor:
+def log_law_of_two(urn: Urn, low: Tensor, high: Tensor, width: int) -> Tensor:
     r"""Log-probabilities of the counts low, low + 1, ... of the first of two groups.
 
     In :func:`wallenius_log_prob`, the integrand at the counts :math:`(k, n - k)` is
@@ -69,15 +69,15 @@ def log_law_of_two(urn: Urn, low: Tensor, high: Tensor) -> Tensor:
 
     :param Urn urn: U urns of two groups, all of them interior.
     :param Tensor low: the smallest possible count, ``(U,)``.
-    :param Tensor high: the largest possible count, ``(U,)``.
-    :return: shape ``(U, K)``, with K the largest number of counts; ``-inf`` above ``high``.
+    :param Tensor high: the last count, ``(U,)``; at most the largest possible one.
+    :param int width: how many counts; at least ``max(high - low) + 1``.
+    :return: shape ``(U, width)``; ``-inf`` above ``high``.
     """
     theta = urn.log_weights
     theta = theta - theta.detach().masked_fill(urn.sizes <= 0, -torch.inf).amax(-1, keepdim=True)
-    width = int((high - low).max()) + 1
     block = min(_BLOCK, width)
-    each = ((high - low) / block).floor().long() + 1
-    most = int(each.max())
+    each = ((high - low) / block).floor().long() + 1  # none if all counts are left out
+    most = -(-width // block)
     row = torch.repeat_interleave(each)
     number = torch.arange(len(row)) - (each.cumsum(0) - each)[row]
     first = low[row] + block * number
@@ -95,7 +95,8 @@ def log_law_of_two(urn: Urn, low: Tensor, high: Tensor) -> Tensor:
         indices.append(where[hard])
         parts.append(_one_by_one(blocks.take(hard), block))
     table = torch.full((len(each) * most, block), -torch.inf, dtype=theta.dtype)
-    table = table.index_copy(0, torch.cat(indices), torch.cat(parts))
+    if parts:
+        table = table.index_copy(0, torch.cat(indices), torch.cat(parts))
     return table.reshape(len(each), most * block)[:, :width]
 
 
