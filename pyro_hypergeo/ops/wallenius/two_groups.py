@@ -76,7 +76,7 @@ def log_law_of_two(urn: Urn, low: Tensor, high: Tensor, width: int) -> Tensor:
     theta = urn.log_weights
     theta = theta - theta.detach().masked_fill(urn.sizes <= 0, -torch.inf).amax(-1, keepdim=True)
     block = min(_BLOCK, width)
-    each = ((high - low) / block).floor().long() + 1  # none if all counts are left out
+    each = ((high - low) / block).floor().clamp(min=-1).long() + 1
     most = -(-width // block)
     row = torch.repeat_interleave(each)
     number = torch.arange(len(row)) - (each.cumsum(0) - each)[row]
