@@ -132,9 +132,10 @@ class GroupCount(Tails, Categorical):
         return super().expand(batch_shape, new)
 
     @lazy_property
-    def logits(self) -> Tensor:  # type: ignore[override]
+    def logits(self) -> Tensor:
         """Log-probabilities of the counts 0, ..., m, of shape ``batch_shape + (m + 1,)``."""
-        return self._table.spread(self._num_events - 1)
+        table = self._table.spread(self._num_events - 1)
+        return nan_if_table_is(self._table.logs, table)
 
     @property
     def param_shape(self) -> Size:

@@ -107,9 +107,7 @@ def _larger_by_rest(tail: Tensor, other: Tensor) -> Tensor:
     return torch.where(result <= _LOWEST / 2, -torch.inf, result + 0.0)  # not -0
 
 
-def log_tail_at(
-    log_probs: Tensor, index: Tensor, batch_shape: torch.Size
-) -> tuple[Tensor, Tensor]:
+def log_tail_at(log_probs: Tensor, index: Tensor, batch_shape: torch.Size) -> tuple[Tensor, Tensor]:
     """Entries of both tables of :func:`log_tails` at indices that broadcast with the batch.
 
     One index for each table costs two sums over it, which are cheaper than two tables of sums.
@@ -130,9 +128,9 @@ def log_tail_at(
         flat = log_probs.reshape(-1, width), index.reshape(-1, 1)
         parts = list(zip(*(x.split(rows) for x in flat), strict=True))
     place = torch.arange(width, device=log_probs.device)
-    below, above = zip(*(_sums(*part, place) for part in parts), strict=True)
-    tails = (torch.cat(x).reshape(batch_shape) if len(x) > 1 else x[0] for x in (below, above))
-    lower, upper = tails
+    sums = [_sums(*part, place) for part in parts]
+    lower, upper = (torch.cat([s[i].reshape(-1) for s in sums]) for i in (0, 1))
+    lower, upper = lower.reshape(batch_shape), upper.reshape(batch_shape)
     return _checked(log_probs, _larger_by_rest(lower, upper), _larger_by_rest(upper, lower))
 
 

@@ -98,3 +98,52 @@ def _running_sums(terms: Tensor) -> Tensor:
     sums = pad(terms, (0, runs * length - width)).unflatten(-1, (runs, length)).cumsum(-1)
     before = pad(sums[..., :-1, -1].cumsum(-1), (1, 0))
     return (sums + before.unsqueeze(-1)).flatten(-2)[..., :width]
+
+
+def central_log_tails(
+    state: FisherState, sizes: Tensor, total: Tensor, count: Tensor, terms: int
+) -> tuple[Tensor, Tensor]:
+    """Logarithms of both tails of one of two groups of equal weights, from the count outwards.
+
+    One tail is summed from the count away from the mean. Each probability follows from the one
+    before, and the sum stops where nothing is left. The other tail is its complement. Cost: O(1)
+    a term.
+
+    :param FisherState state: a state of the central law for sizes ``(..., 2)``.
+    :param Tensor sizes: shape ``(..., 2)``.
+    :param Tensor total: shape ``(...)``.
+    :param Tensor count: integers of a shape that broadcasts with the batch.
+    :param int terms: how many terms hold all of a tail; see :func:`terms_of_tail`.
+    :return: for the first group, the logarithms of the probabilities of less than ``count``, and
+        of at least ``count``; in float64.
+    """
+    own, other, total, count = torch.broadcast_tensors(
+        sizes[..., 0].double(), sizes[..., 1].double(), total.double(), count.double()
+    )
+    low, high = (total - other).clamp(min=0), torch.minimum(own, total)
+    up = count > state.mean[..., 0]
+    start = torch.where(up, count, count - 1)
+    k = torch.minimum(torch.maximum(start, low), high)
+    # Marked and drawn, marked and left, other and drawn, other and left: each step makes two of
+    # them smaller and two larger.
+    marked, left, drawn, rest = k, own - k, total - k, other - total + k
+    step = torch.arange(terms - 1, dtype=k.dtype, device=k.device)
+
+    def falling(x: Tensor, y: Tensor) -> Tensor:
+        return (torch.where(up, x, y).unsqueeze(-1) - step).clamp(min=0)
+
+    def rising(x: Tensor, y: Tensor) -> Tensor:
+        return torch.where(up, x, y).unsqueeze(-1) + (step + 1)
+
+    ratio = falling(left, marked) * falling(drawn, rest)
+    ratio = ratio / (rising(marked, left) * rising(rest, drawn))
+    at_start = log_prob_given(state, torch.stack([k, total - k], -1))
+    tail = at_start + torch.log1p(ratio.cumprod(-1).sum(-1))
+    tail = torch.where(k == start, tail, -torch.inf).clamp(max=0)
+    log_rest = torch.log1p(-tail.exp())
+    return torch.where(up, log_rest, tail), torch.where(up, tail, log_rest)
+
+
+def terms_of_tail(size: int) -> int:
+    """How many terms of :func:`central_log_tails` hold all of a tail, for counts up to ``size``."""
+    return min(size + 1, math.ceil(4.5 * math.sqrt(size)) + 20)

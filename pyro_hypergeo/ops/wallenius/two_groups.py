@@ -65,7 +65,8 @@ def log_law_of_two(urn: Urn, low: Tensor, high: Tensor, width: int) -> Tensor:
     one exponential at each node. The peaks move slowly with the count: a block of counts
     needs few more nodes than one count.
 
-    It reads values, so it is only for the CPU, outside of traces. Differentiable in the log-weights.
+    It reads values, so it is only for the CPU, outside of traces. Differentiable in the
+    log-weights.
 
     :param Urn urn: U urns of two groups, all of them interior.
     :param Tensor low: the smallest possible count, ``(U,)``.
@@ -185,7 +186,7 @@ def _peaks(x: Tensor, theta: Tensor, rest: Tensor) -> Tensor:
     low = -torch.log(rest)
     high = low + torch.log1p(x.sum(-1)) + 1e-9
     log_rest, v = -low, 0.5 * (low + high)
-    for step in range(_PEAK_STEPS):
+    for _ in range(_PEAK_STEPS):
         rate, curvature = (part.squeeze(-1) for part in _slopes(x, theta, rest, v.unsqueeze(-1)))
         gap = log_rest + v - torch.log(rate)
         low, high = torch.where(gap <= 0, v, low), torch.where(gap >= 0, v, high)
