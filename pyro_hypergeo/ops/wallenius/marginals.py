@@ -5,30 +5,18 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
-from ..binomial import log_binomial_pmf
 from ..count_table import CountTable, count_range, may_read, table_width
 from ..urn import Bounds, Urn, make_urn
-from .clocks import TimeNodes, log_rung, log_rung_odds
+from .count_nodes import log_prob_of_counts, log_prob_of_list
 from .density import wallenius_log_prob_given
-from .snapshots import LONGEST_TIME, rule_around, snapshots_at
+from .one_count import Counts, counts_of
 from .two_groups import log_law_of_two
 
-# Golden section of a bracket whose length is in the hundreds.
-_PEAK_STEPS, _GOLDEN = 40, 0.6180339887498949
-_HIGHEST = 100.0
-# The log of rate times time is cut here, so that no power overflows. So is a hazard of 0.
-_LATEST, _LEAST = 600.0, 1e-300
-# The rounding of an expected number of elements, relative to the size of the group.
-_ROUNDING = 1e-13
-# Entries of the largest table.
-_CELLS = 2_000_000
-_NODES = 128 * 21
+# Entries of groups and counts in one part; each has about 3000 nodes.
+_CELLS = 744
 
 
 def wallenius_log_marginal(
@@ -158,10 +146,12 @@ def _law_of_two(urn: Urn, group: int, k: Tensor) -> Tensor:
 
 def _law(urn: Urn, group: int, k: Tensor) -> Tensor:
     """The log-probabilities of counts (..., K) of one of many groups, each with its own nodes."""
+    batch = urn.log_weights.numel()
+    parts = [
+        log_prob_of_counts(counts_of(urn, group, part))
+        for part in k.split(max(1, _CELLS // batch), -1)
+    ]
     own = torch.arange(urn.sizes.shape[-1], device=urn.sizes.device) == group
-    theta = _below_zero(urn)
-    chunk = max(1, _CELLS // (_NODES * theta.numel()))
-    parts = [_log_marginal(urn, theta, own, part) for part in k.split(chunk, -1)]
     size, others = urn.sizes[..., group, None], (urn.sizes * ~own).sum(-1, keepdim=True)
     total = urn.total.unsqueeze(-1)
     possible = (k <= size) & (k <= total) & (total - k <= others)
@@ -173,114 +163,8 @@ def _law_of_each(urn: Urn, group: int, first: Tensor, last: Tensor, width: int) 
     each = (last - first).clamp(min=-1).long() + 1
     row = torch.repeat_interleave(each)
     column = torch.arange(len(row)) - (each.cumsum(0) - each)[row]
-    own = torch.arange(urn.sizes.shape[-1]) == group
-    theta, k = _below_zero(urn), first[row] + column
-    chunk = max(1, _CELLS // (_NODES * theta.shape[-1]))
-    parts = []
-    for index, counts in zip(row.split(chunk), k.unsqueeze(-1).split(chunk), strict=True):
-        part = urn.flat(index)
-        parts.append(_log_marginal(part, theta[index], own, counts).squeeze(-1))
-    table = torch.full((len(each), width), -torch.inf, dtype=theta.dtype)
-    return table.index_put((row, column), torch.cat(parts)) if parts else table
-
-
-def _below_zero(urn: Urn) -> Tensor:
-    """The log-weights, (..., G), shifted so that the largest is 0."""
-    theta = urn.log_weights
-    return theta - theta.detach().masked_fill(urn.sizes <= 0, -torch.inf).amax(-1, keepdim=True)
-
-
-class _Counts(NamedTuple):
-    """K counts of one group, and for each count the urn of the other groups."""
-
-    k: Tensor  # (..., K)
-    size: Tensor  # (..., K)
-    log_weight: Tensor  # (..., K)
-    rest: Tensor  # (..., K): how many of the others are drawn
-    sizes: Tensor  # (..., K, G): of the others; 0 for the group itself
-    theta: Tensor  # (..., K, G)
-
-
-def _log_marginal(urn: Urn, theta: Tensor, own: Tensor, k: Tensor) -> Tensor:
-    """The log-probabilities of some counts of one group, (..., K)."""
-    size = (urn.sizes * own).sum(-1, keepdim=True)
-    others = urn.sizes * ~own
-    total, everything = urn.total.unsqueeze(-1), others.sum(-1, keepdim=True)
-    # Impossible counts are masked in the end. Here the nearest possible count replaces them.
-    k = torch.maximum(torch.minimum(k, torch.minimum(size, total)), total - everything)
-    shape = (*k.shape, own.shape[-1])
-    counts = _Counts(
-        k,
-        size.expand(k.shape),
-        (theta * own).sum(-1, keepdim=True).expand(k.shape),
-        total - k,
-        others.unsqueeze(-2).expand(shape),
-        theta.unsqueeze(-2).expand(shape),
-    )
-    with torch.no_grad():
-        nodes = _place(counts._replace(theta=counts.theta.detach()))
-    nodes = nodes.detached()  # a trace forgets `no_grad`
-    times = nodes.peak.unsqueeze(-1) + nodes.offset
-    return torch.logsumexp(_log_density(counts, times) + nodes.log_length, -1)
-
-
-def _log_density(counts: _Counts, times: Tensor) -> Tensor:
-    """The log-density of the count and of the log-time of the next ring, (..., K, U)."""
-    _, size, log_weight, rest, sizes, theta = counts
-    everything = sizes.sum(-1)
-    inside = (rest > 0) & (rest < everything)
-    # Where none or all of the others are drawn, their counts are certain. There a total in the
-    # middle replaces the true one.
-    posed = torch.where(inside, rest, 0.5 * everything)
-    at = snapshots_at(theta, sizes, posed, times)
-    log_y = theta.unsqueeze(-2) + times.unsqueeze(-1)
-    none, all_ = (rest <= 0).unsqueeze(-1), (rest >= everything).unsqueeze(-1)
-    sizes = sizes.unsqueeze(-2)
-    y = torch.exp(log_y.clamp(max=_HIGHEST))
-    log_mass = torch.where(none, -(sizes * y).sum(-1), at.log_mass - _cut_off(y, sizes, rest))
-    log_mass = torch.where(all_, (sizes * log_rung(log_y)).sum(-1), log_mass)
-    # What is left of a group that has rung almost surely is only rounding. Times its weight, it
-    # would hide the others.
-    left = torch.where(at.rest > _ROUNDING * sizes, at.rest, 0.0)
-    left = torch.where(none.unsqueeze(-1), sizes, left)
-    left = torch.where(all_.unsqueeze(-1), 0.0, left)
-    k, size = counts.k.unsqueeze(-1), size.unsqueeze(-1)
-    log_own = (log_weight.unsqueeze(-1) + times).clamp(max=_LATEST)
-    hazard = torch.exp(log_own) * (size - k) + (y * left).sum(-1)
-    log_hazard = torch.log(hazard.clamp(min=_LEAST))
-    return log_binomial_pmf(k, size, log_rung_odds(log_own)) + log_mass + log_hazard
-
-
-def _cut_off(y: Tensor, sizes: Tensor, rest: Tensor) -> Tensor:
-    """What the snapshots leave out: elements that ring almost surely, but must not ring."""
-    # By far the most probable case: the heaviest elements have rung.
-    y, order = y.sort(-1, descending=True)
-    sizes = sizes.expand(y.shape).gather(-1, order)
-    rung = rest[..., None, None] - (sizes.cumsum(-1) - sizes)
-    unrung = sizes - torch.minimum(rung.clamp(min=0), sizes)
-    return (unrung * (y - LONGEST_TIME).clamp(min=0)).sum(-1)
-
-
-def _place(counts: _Counts) -> TimeNodes:
-    """The nodes of the integral over log u for each count."""
-    # The elements left weigh at most as much as all, and at least as much as one lightest element.
-    present = counts.sizes > 0
-    heavy = torch.logsumexp(
-        torch.where(present, counts.theta + torch.log(counts.sizes), -torch.inf), -1
-    )
-    heavy = torch.logaddexp(heavy, counts.log_weight + torch.log(counts.size))
-    light = counts.theta.masked_fill(~present, torch.inf).amin(-1)
-    light = torch.where(counts.size > 0, torch.minimum(light, counts.log_weight), light)
-    low, high = -heavy, torch.log1p(counts.rest + counts.k) - light
-    return rule_around(_summit(counts, low, high), partial(_log_density, counts))
-
-
-def _summit(counts: _Counts, low: Tensor, high: Tensor) -> Tensor:
-    """The log-time of the peak between two log-times, (..., K), by golden section."""
-    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    for _ in range(_PEAK_STEPS):
-        values = _log_density(counts, torch.stack([left, right], -1))
-        rising = values[..., 0] < values[..., 1]
-        low, high = torch.where(rising, left, low), torch.where(rising, high, right)
-        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    return 0.5 * (low + high)
+    k = (first[row] + column).unsqueeze(-1)
+    counts = counts_of(urn.flat(row), group, k)
+    logs = log_prob_of_list(Counts(*(x.squeeze(1) for x in counts)))
+    table = torch.full((len(each), width), -torch.inf, dtype=logs.dtype)
+    return table.index_put((row, column), logs)

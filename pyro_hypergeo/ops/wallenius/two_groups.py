@@ -15,6 +15,7 @@ from ..binomial import log_binomial_pmf
 from ..urn import Urn
 from .clocks import log_rung_odds
 from .density import wallenius_log_prob_given
+from .one_count import hazards
 
 # Counts of a block, and numbers in a table over the counts and nodes of some blocks.
 _BLOCK, _CELLS = 64, 200_000
@@ -166,17 +167,9 @@ def _place(blocks: _Blocks) -> tuple[_Rule, Tensor]:
     return rule, easy
 
 
-def _hazards(log_y: Tensor) -> tuple[Tensor, Tensor]:
-    """y / (e^y - 1) and minus its derivative in log y."""
-    y = torch.exp(log_y)
-    share = y / -torch.expm1(-y)
-    hazard = share * torch.exp(-y)
-    return hazard, hazard * (share - 1)
-
-
 def _slopes(x: Tensor, theta: Tensor, rest: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """The slope of the log-integrand in v, plus D u; and minus its curvature; (B, 2, P)."""
-    hazard, bend = _hazards(theta.unsqueeze(-1) + v.unsqueeze(-2))  # (B, 2, 2, P)
+    hazard, bend = hazards(theta.unsqueeze(-1) + v.unsqueeze(-2))  # (B, 2, 2, P)
     x, late = x.unsqueeze(-1), rest.unsqueeze(-1) * torch.exp(v)
     return 1 + (x * hazard).sum(-2), late + (x * bend).sum(-2)
 
@@ -357,7 +350,7 @@ def _gradients(
     k, r = _counts(blocks, shift)
     weight = torch.softmax(_exponents(blocks, centre, offset, k), -1)
     v = centre.unsqueeze(-1) + offset
-    hazard = _hazards(theta.unsqueeze(-1) + v.unsqueeze(-2))[0]  # (B, 2, J)
+    hazard = hazards(theta.unsqueeze(-1) + v.unsqueeze(-2))[0]  # (B, 2, J)
     means = weight @ torch.cat([hazard, torch.exp(v).unsqueeze(-2)], -2).mT  # (B, K, 3)
     x = torch.stack([k, r], -1)
     each = means[..., 2:] - torch.exp(-_log_rest(blocks, k, r)).unsqueeze(-1)
