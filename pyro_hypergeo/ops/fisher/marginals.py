@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-from ..binomial import log1p_exp, log_tilted_pmf
-from ..count_table import CountTable, count_range, table_width
+from ..binomial import log_tilted_pmf
+from ..count_table import CountTable, count_range, may_read, table_width
 from ..saddlepoint.lattice import (
     NODES,
     Positions,
@@ -27,7 +27,7 @@ from ..saddlepoint.lattice import (
 )
 from ..saddlepoint.tilt import solve_tilt
 from ..urn import Bounds
-from .state import FisherState, solve_fisher
+from .state import FisherState, log_center_at, solve_fisher
 from .two_groups import marginal_of_two
 
 # If we leave out one group (not the one of largest variance), at least half of the variance
@@ -146,7 +146,7 @@ def log_marginals_given(state: FisherState, max_size: int) -> Tensor:
         _log_rest_of_others(groups, rest, at),
     )
     u = torch.take_along_dim(groups.u.mT, at, -1)
-    log_total = torch.take_along_dim(_log_total(state, tilts).unsqueeze(-2), at, -1)
+    log_total = torch.take_along_dim(log_center_at(state, tilts).unsqueeze(-2), at, -1)
     result = log_tilted_pmf(k, urn.sizes.unsqueeze(-1), u) + log_rest - log_total
     return _on_support(state, k, urn.sizes.unsqueeze(-1), urn.edge.unsqueeze(-1), result)
 
@@ -166,7 +166,23 @@ def marginal_table_given(state: FisherState, group: int, max_size: int) -> Count
         return marginal_of_two(state, group, max_size)
     low, high = count_range(urn, group)
     width = table_width(low, high, max_size)
-    k = low.unsqueeze(-1) + torch.arange(width, dtype=low.dtype, device=low.device)
+    index = torch.arange(width, dtype=low.dtype, device=low.device)
+    if may_read(low) and low.numel() > 1:
+        each = (high.clamp(max=max_size) - low).reshape(-1, 1)
+        row, column = (index <= each).nonzero(as_tuple=True)
+        if 1.2 * len(row) < low.numel() * width:
+            # Supports differ: a list of possible counts is shorter than the table.
+            counts = low.reshape(-1)[row] + index[column]
+            logs = _log_marginal(state.flat(row), group, counts.unsqueeze(-1)).squeeze(-1)
+            table = logs.new_full((low.numel(), width), -torch.inf)
+            table = table.index_put((row, column), logs)
+            return CountTable(low, table.reshape(*low.shape, width))
+    return CountTable(low, _log_marginal(state, group, low.unsqueeze(-1) + index))
+
+
+def _log_marginal(state: FisherState, group: int, k: Tensor) -> Tensor:
+    """The log-probabilities of counts (..., K) of one group."""
+    urn = state.urn
     size, edge = urn.sizes[..., group, None], urn.edge[..., group, None]
     others = torch.arange(urn.sizes.shape[-1], device=size.device) != group
     theta, sizes = urn.log_weights.unsqueeze(-2), (urn.sizes * others).unsqueeze(-2)
@@ -175,8 +191,8 @@ def marginal_table_given(state: FisherState, group: int, max_size: int) -> Count
     tilts = _tilt_near(theta.detach(), sizes, rest)
     log_rest = log_lattice_prob(lattice_nodes(tilted_groups(theta, sizes, tilts), rest))
     u = urn.log_weights[..., group, None] + tilts
-    result = log_tilted_pmf(k, size, u) + log_rest - _log_total(state, tilts)
-    return CountTable(low, _on_support(state, k, size, edge, result))
+    result = log_tilted_pmf(k, size, u) + log_rest - log_center_at(state, tilts)
+    return _on_support(state, k, size, edge, result)
 
 
 def _tilt_near(theta: Tensor, sizes: Tensor, target: Tensor) -> Tensor:
@@ -248,24 +264,6 @@ def _log_lattice_prob(
     log_period = torch.take_along_dim(torch.log(nodes.period).unsqueeze(-2), at, -1)
     # Both tables are read for every group, also where the other table has the right value.
     return torch.log(torch.where(value > 0, value, 1.0)) - log_period
-
-
-def _log_total(state: FisherState, tilts: Tensor) -> Tensor:
-    """log Pr[S = n] under other tilts than that of the state, (..., T), without cancellation."""
-    urn = state.urn
-    shift = (tilts - state.tilt.unsqueeze(-1)).unsqueeze(-1)  # (..., T, 1)
-    u = (urn.log_weights + state.tilt.unsqueeze(-1)).unsqueeze(-2)
-    # A group with odds above 1 is counted by what it leaves: the signs of u and the shift change,
-    # and its size joins the total. So nothing cancels in huge urns.
-    above, sizes = u > 0, urn.sizes.unsqueeze(-2)
-    own = torch.where(above, -shift, shift)
-    rare = -u.abs()
-    near = shift.abs() < 1
-    close = torch.log1p(torch.sigmoid(rare) * torch.expm1(torch.where(near, own, 0.0)))
-    change = torch.where(near, close, log1p_exp(rare + own) - log1p_exp(rare))
-    offset = urn.total.unsqueeze(-1) - torch.where(above, sizes, 0.0).sum(-1)
-    change = (sizes * change).sum(-1) - offset * shift[..., 0]
-    return state.log_center.unsqueeze(-1) - change
 
 
 def _on_support(

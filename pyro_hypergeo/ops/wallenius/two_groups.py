@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,44 +13,13 @@ from torch import Tensor
 from ..autograd import apply
 from ..binomial import log_binomial_pmf
 from ..urn import Urn
+from .block_nodes import BlockRule, Blocks, block_terms, middle_count, place_blocks
 from .clocks import log_rung_odds
 from .density import wallenius_log_prob_given
 from .one_count import hazards
 
 # Counts of a block, and numbers in a table over the counts and nodes of some blocks.
 _BLOCK, _CELLS = 64, 200_000
-# Bisections and Newton steps for a peak; secant steps for an end.
-_PEAK_STEPS, _END_STEPS = 9, 7
-# The rule ends where the integrand has fallen to exp(-_FALL) of its peak.
-_FALL, _ENOUGH = 36.0, 33.0
-# The step, in standard deviations of the sharpest peak, and the longest step. The rule of equal
-# steps then has an error below 1e-13. Curvature counts less where the integrand has fallen.
-_STEP, _LONGEST_STEP = 0.6, 0.18
-_PROBES = 9
-# Blocks that need more nodes, sharper weights, or larger terms that cancel go count by count.
-_MOST_NODES, _WIDEST, _LARGEST_TERM = 1000, 30.0, 3000.0
-
-
-class _Blocks(NamedTuple):
-    """Consecutive counts of the first of two groups: the counts first, ..., last of B urns."""
-
-    theta: Tensor  # (B, 2); the larger one is 0
-    sizes: Tensor  # (B, 2)
-    total: Tensor  # (B,)
-    first: Tensor  # (B,)
-    last: Tensor  # (B,)
-
-    def take(self, index: Tensor) -> _Blocks:
-        return _Blocks(*(x[index] for x in self))
-
-
-class _Rule(NamedTuple):
-    """Nodes of equal steps in v = log u for each block."""
-
-    centre: Tensor  # (B,): the v at which binomial probabilities are taken
-    start: Tensor  # (B,): the first node is at centre + start
-    length: Tensor  # (B,): from the first node to the last
-    nodes: Tensor  # (B,): how many nodes the block needs
 
 
 def log_law_of_two(urn: Urn, low: Tensor, high: Tensor, width: int) -> Tensor:
@@ -84,14 +53,14 @@ def log_law_of_two(urn: Urn, low: Tensor, high: Tensor, width: int) -> Tensor:
     number = torch.arange(len(row)) - (each.cumsum(0) - each)[row]
     first = low[row] + block * number
     last = torch.minimum(first + (block - 1), high[row])
-    blocks = _Blocks(theta[row], urn.sizes[row], urn.total[row], first, last)
+    blocks = Blocks(theta[row], urn.sizes[row], urn.total[row], first, last)
     with torch.no_grad():
-        rule, easy = _place(blocks._replace(theta=blocks.theta.detach()))
+        rule, easy = place_blocks(blocks._replace(theta=blocks.theta.detach()))
     where = row * most + number
     indices, parts = [], []
     for index in _chunks(rule, easy, block):
         indices.append(where[index])
-        parts.append(_log_probs(blocks.take(index), _Rule(*(x[index] for x in rule)), block))
+        parts.append(_log_probs(blocks.take(index), BlockRule(*(x[index] for x in rule)), block))
     hard = (~easy).nonzero().squeeze(-1)
     if hard.numel():
         indices.append(where[hard])
@@ -102,7 +71,7 @@ def log_law_of_two(urn: Urn, low: Tensor, high: Tensor, width: int) -> Tensor:
     return table.reshape(len(each), most * block)[:, :width]
 
 
-def _chunks(rule: _Rule, easy: Tensor, block: int) -> list[Tensor]:
+def _chunks(rule: BlockRule, easy: Tensor, block: int) -> list[Tensor]:
     """Indices of blocks that need about the same number of nodes."""
     index = easy.nonzero().squeeze(-1)
     nodes, order = rule.nodes[index].sort()
@@ -118,7 +87,7 @@ def _chunks(rule: _Rule, easy: Tensor, block: int) -> list[Tensor]:
     return result
 
 
-def _one_by_one(blocks: _Blocks, block: int) -> Tensor:
+def _one_by_one(blocks: Blocks, block: int) -> Tensor:
     """The same log-probabilities, each with nodes of its own."""
     k = blocks.first.unsqueeze(-1) + torch.arange(block, dtype=blocks.first.dtype)
     row, column = (k <= blocks.last.unsqueeze(-1)).nonzero(as_tuple=True)
@@ -130,131 +99,7 @@ def _one_by_one(blocks: _Blocks, block: int) -> Tensor:
     return table.index_put((row, column), found)
 
 
-def _place(blocks: _Blocks) -> tuple[_Rule, Tensor]:
-    """The nodes of each block, and whether the block may use them."""
-    # If the first group is heavier, a larger count has a later peak. In any case both ends of the
-    # integrand move as the peak moves. So the first and the last count decide the range.
-    theta, sizes, total = blocks.theta, blocks.sizes, blocks.total
-    swap = theta[:, 0] < theta[:, 1]
-    early = torch.where(swap, blocks.last, blocks.first)
-    k = torch.stack([early, blocks.first + blocks.last - early], -1)  # (B, 2)
-    x = torch.stack([k, total.unsqueeze(-1) - k], -1)  # (B, 2, 2)
-    theta = theta.unsqueeze(-2)
-    rest = ((sizes.unsqueeze(-2) - x) * torch.exp(theta)).sum(-1)  # (B, 2)
-    peak = _peaks(x, theta, rest)
-    offset = _ends(x, theta, rest, peak)
-    low, high = (peak + offset).unbind(-1)
-    probe = torch.linspace(0, 1, _PROBES, dtype=low.dtype)
-    v = low.unsqueeze(-1) + (high - low).unsqueeze(-1) * probe
-    v = torch.cat([v, peak], -1).unsqueeze(-2)  # (B, 1, P)
-    fall = _fall(x, theta, rest, peak, v - peak.unsqueeze(-1))
-    curvature = _slopes(x, theta, rest, v)[1] / (1.2 + fall.clamp(min=0) / 50)
-    step = (_STEP * curvature.amax((-1, -2)).rsqrt()).clamp(max=_LONGEST_STEP)
-    centre = peak.mean(-1)
-    nodes = ((high - low) / step).ceil() + 1
-    rule = _Rule(centre, low - centre, high - low, nodes)
-    ends = torch.stack([low, high], -1) - centre.unsqueeze(-1)
-    terms, slope = _terms(blocks, centre, ends)
-    half = 0.5 * (blocks.last - blocks.first).unsqueeze(-1)
-    limit = _LARGEST_TERM + 20 * total.sqrt()
-    easy = (nodes <= _MOST_NODES) & (theta.amin((-1, -2)) > -_WIDEST)
-    easy = easy & (terms.abs().sum(-2).amax(-1) <= limit)
-    odds = log_rung_odds(blocks.theta + centre.unsqueeze(-1))
-    slope = torch.cat([slope, (odds[:, :1] - odds[:, 1:])], -1)
-    easy = easy & ((half * slope.abs()).amax(-1) <= _LARGEST_TERM)
-    # An end that was not found is too near.
-    easy = easy & (fall[:, 0, 0] > _ENOUGH) & (fall[:, 1, _PROBES - 1] > _ENOUGH)
-    return rule, easy
-
-
-def _slopes(x: Tensor, theta: Tensor, rest: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """The slope of the log-integrand in v, plus D u; and minus its curvature; (B, 2, P)."""
-    hazard, bend = hazards(theta.unsqueeze(-1) + v.unsqueeze(-2))  # (B, 2, 2, P)
-    x, late = x.unsqueeze(-1), rest.unsqueeze(-1) * torch.exp(v)
-    return 1 + (x * hazard).sum(-2), late + (x * bend).sum(-2)
-
-
-def _peaks(x: Tensor, theta: Tensor, rest: Tensor) -> Tensor:
-    """log u at the peaks of the integrand, (B, 2), to a fraction of their widths."""
-    low = -torch.log(rest)
-    high = low + torch.log1p(x.sum(-1)) + 1e-9
-    log_rest, v = -low, 0.5 * (low + high)
-    for _ in range(_PEAK_STEPS):
-        rate, curvature = (part.squeeze(-1) for part in _slopes(x, theta, rest, v.unsqueeze(-1)))
-        gap = log_rest + v - torch.log(rate)
-        low, high = torch.where(gap <= 0, v, low), torch.where(gap >= 0, v, high)
-        bend = curvature - torch.exp(log_rest + v)
-        newton = v - gap / (1 + bend / rate)
-        inside = (newton >= low) & (newton <= high)
-        v = torch.where(inside, newton, 0.5 * (low + high))
-    return v
-
-
-def _fall(x: Tensor, theta: Tensor, rest: Tensor, peak: Tensor, offset: Tensor) -> Tensor:
-    """How far the log-integrand is below its value at the peak, (B, 2, P)."""
-    growth = torch.expm1(offset)
-    y = torch.exp(theta + peak.unsqueeze(-1)).unsqueeze(-1)
-    change = (x.unsqueeze(-1) * _log_change(y, growth.unsqueeze(-2))).sum(-2)
-    return (rest * torch.exp(peak)).unsqueeze(-1) * growth - offset - change
-
-
-def _log_change(y: Tensor, growth: Tensor) -> Tensor:
-    """log((1 - e^-z) / (1 - e^-y)) with z = y (1 + growth)."""
-    change = torch.expm1(-y * growth.abs()) / torch.expm1(-y)
-    change = change * torch.exp(-y * (1 + growth.clamp(max=0))) * torch.sign(growth)
-    return torch.log1p(change.clamp(min=-1 + 1e-16))
-
-
-def _ends(x: Tensor, theta: Tensor, rest: Tensor, peak: Tensor) -> Tensor:
-    """How far the early count's rule reaches to the left, and the late count's to the right."""
-    sign = torch.tensor([-1.0, 1.0], dtype=peak.dtype)
-    curvature = _slopes(x, theta, rest, peak.unsqueeze(-1))[1].squeeze(-1)
-    z = 0.5 * torch.log(2 * _FALL / curvature)
-    # On the left, the integrand falls at most as e^(n + 1)v; on the right, at least as e^(-D u).
-    low, high = torch.full_like(z, -40.0), torch.full_like(z, 5.0)
-    z = torch.minimum(z, high)
-    for _ in range(_END_STEPS):
-        offset = sign * torch.exp(z)
-        fall = _fall(x, theta, rest, peak, offset.unsqueeze(-1)).squeeze(-1).clamp(min=1e-30)
-        rate, _curvature = _slopes(x, theta, rest, (peak + offset).unsqueeze(-1))
-        slope = rest * torch.exp(peak + offset) - rate.squeeze(-1)
-        gap = torch.log(fall / _FALL)
-        low, high = torch.where(gap <= 0, z, low), torch.where(gap >= 0, z, high)
-        newton = z - gap * fall / (slope * offset)
-        inside = (newton >= low) & (newton <= high)
-        z = torch.where(inside, newton, 0.5 * (low + high))
-    # The upper end of the bracket is outside of all that matters.
-    return sign * torch.exp(torch.minimum(z + 0.05, high))
-
-
-def _terms(blocks: _Blocks, centre: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
-    """Terms of the log-integrand at the middle count, relative to the centre, (B, 4, J); and its
-    slope in the count, (B, J).
-    """
-    growth = torch.expm1(offset)
-    weight = torch.exp(blocks.theta)
-    y = torch.exp(blocks.theta + centre.unsqueeze(-1))
-    change = _log_change(y.unsqueeze(-1), growth.unsqueeze(-2))  # (B, 2, J)
-    k = _middle(blocks)
-    x = torch.stack([k, blocks.total - k], -1)
-    late = ((blocks.sizes - x) * weight).sum(-1) * torch.exp(centre)
-    terms = torch.cat(
-        [
-            x.unsqueeze(-1) * change,
-            -late[:, None, None] * growth.unsqueeze(-2),
-            offset.unsqueeze(-2),
-        ],
-        -2,
-    )
-    slope = change[:, 0] - change[:, 1] + (y[:, 0] - y[:, 1]).unsqueeze(-1) * growth
-    return terms, slope
-
-
-def _middle(blocks: _Blocks) -> Tensor:
-    return (0.5 * (blocks.first + blocks.last)).floor()
-
-
-def _log_probs(blocks: _Blocks, rule: _Rule, block: int) -> Tensor:
+def _log_probs(blocks: Blocks, rule: BlockRule, block: int) -> Tensor:
     """log p of the counts of some blocks, (B, block), with as many nodes as the last one needs."""
     part = torch.linspace(0, 1, int(rule.nodes.max()), dtype=rule.start.dtype)
     offset = rule.start.unsqueeze(-1) + rule.length.unsqueeze(-1) * part
@@ -263,23 +108,23 @@ def _log_probs(blocks: _Blocks, rule: _Rule, block: int) -> Tensor:
     return apply(_LogProbs, *args, forward_mode=_LogProbsForwardMode)
 
 
-def _counts(blocks: _Blocks, shift: Tensor) -> tuple[Tensor, Tensor]:
+def _counts(blocks: Blocks, shift: Tensor) -> tuple[Tensor, Tensor]:
     """The counts of both groups, (B, K); counts above the last are the last."""
     k = torch.minimum(blocks.first.unsqueeze(-1) + shift, blocks.last.unsqueeze(-1))
     return k, blocks.total.unsqueeze(-1) - k
 
 
-def _log_rest(blocks: _Blocks, k: Tensor, r: Tensor) -> Tensor:
+def _log_rest(blocks: Blocks, k: Tensor, r: Tensor) -> Tensor:
     """The log of D, the weight of all that is not drawn, (B, K)."""
     weight = torch.exp(blocks.theta)
     m = blocks.sizes
     return torch.log(weight[:, :1] * (m[:, :1] - k) + weight[:, 1:] * (m[:, 1:] - r))
 
 
-def _exponents(blocks: _Blocks, centre: Tensor, offset: Tensor, k: Tensor) -> Tensor:
+def _exponents(blocks: Blocks, centre: Tensor, offset: Tensor, k: Tensor) -> Tensor:
     """The log-integrand relative to the centre, (B, K, J)."""
-    terms, slope = _terms(blocks, centre, offset)
-    away = k - _middle(blocks).unsqueeze(-1)
+    terms, slope = block_terms(blocks, centre, offset)
+    away = k - middle_count(blocks).unsqueeze(-1)
     return torch.addcmul(terms.sum(-2).unsqueeze(-2), away.unsqueeze(-1), slope.unsqueeze(-2))
 
 
@@ -297,9 +142,9 @@ class _LogProbs(torch.autograd.Function):
         offset: Tensor,
         shift: Tensor,
     ) -> Tensor:
-        blocks = _Blocks(theta, sizes, total, first, last)
+        blocks = Blocks(theta, sizes, total, first, last)
         k, r = _counts(blocks, shift)
-        middle = _middle(blocks)
+        middle = middle_count(blocks)
         m = sizes.unsqueeze(-1)
         ratio = (m[:, 0] - k) * r / ((k + 1) * (m[:, 1] - r + 1))
         ratio = torch.log(torch.where(k < last.unsqueeze(-1), ratio, 1.0)).cumsum(-1)
@@ -346,7 +191,7 @@ def _gradients(
 ) -> Tensor:
     """The derivatives of log p in both log-weights, (B, K, 2)."""
     # These are plain tensor operations, so autograd gives the higher derivatives.
-    blocks = _Blocks(theta, sizes, total, first, last)
+    blocks = Blocks(theta, sizes, total, first, last)
     k, r = _counts(blocks, shift)
     weight = torch.softmax(_exponents(blocks, centre, offset, k), -1)
     v = centre.unsqueeze(-1) + offset
