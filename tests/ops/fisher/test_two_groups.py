@@ -101,6 +101,15 @@ def test_central_tails_of_batches_are_those_of_the_table() -> None:
     torch.testing.assert_close(law.logsf(many), marginal.logsf(many), rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.parametrize("numbers", [(10_000, 5 * 10**6, 10**7), (10**5, 10**5, 2 * 10**5)])
+def test_central_tails_of_large_urns_are_those_of_the_table(numbers: tuple[int, int, int]) -> None:
+    law = Hypergeometric(*numbers)
+    k = law.mean + law.variance.sqrt() * torch.linspace(-12, 12, 25)
+    table = law.logsf(k.repeat(100))[:25]
+    alone = torch.stack([law.logsf(x) for x in k])
+    torch.testing.assert_close(alone, table, rtol=1e-12, atol=0)
+
+
 def test_derivatives() -> None:
     sizes, total = torch.tensor([[6.0, 5.0], [2.0, 9.0]]), torch.tensor([4.0, 10.0])
     theta = torch.tensor([[0.3, -0.5], [1.0, 0.2]], requires_grad=True)
