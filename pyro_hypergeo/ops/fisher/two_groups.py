@@ -41,10 +41,10 @@ def marginal_of_two(state: FisherState, group: int, max_size: int) -> CountTable
     pair = torch.stack([start, urn.total - start], -1)
     pair = torch.where(urn.interior.unsqueeze(-1), pair if group == 0 else pair.flip(-1), urn.edge)
     at_start = log_prob_given(state, pair).unsqueeze(-1)
-    # At an edge of the urn, the one possible count is the first. A step from it has the ratio 0.
-    numbers = (low, start, urn.sizes[..., group], urn.sizes[..., 1 - group], urn.total)
-    columns = [torch.where(urn.interior, x, 0.0).unsqueeze(-1) for x in numbers]
-    columns += [odds.detach(), at_start.detach()]
+    # At an edge of the urn, the one possible count is the first. The step from it has the ratio 0.
+    own = torch.where(urn.interior, urn.sizes[..., group], 0.0)
+    numbers = low, start, own, urn.sizes[..., 1 - group] - urn.total, urn.total
+    columns = [*(x.unsqueeze(-1) for x in numbers), odds.detach(), at_start.detach()]
     if may_read(low) and low.numel() * width > _CELLS:
         table = _in_parts(columns, high.clamp(max=max_size) - low, width)
     else:
@@ -52,6 +52,7 @@ def marginal_of_two(state: FisherState, group: int, max_size: int) -> CountTable
     if may_read(low) and not (_has_slope(odds) or _has_slope(at_start)):
         return CountTable(low, table)
     away = (low - start).unsqueeze(-1) + torch.arange(width, dtype=low.dtype, device=low.device)
+    at_start = torch.where(at_start > -torch.inf, at_start, 0.0)  # a draw may be impossible
     table = table + (at_start - at_start.detach())
     return CountTable(low, torch.addcmul(table, away, odds - odds.detach()))
 
@@ -77,11 +78,11 @@ def _in_parts(columns: list[Tensor], span: Tensor, width: int) -> Tensor:
 
 def _table(columns: list[Tensor], width: int) -> Tensor:
     """The log-probabilities of the counts low, ..., low + width - 1, (..., width)."""
-    low, start, own, other, total, odds, at_start = columns
+    low, start, own, spare, total, odds, at_start = columns
     k = low + torch.arange(width - 1, dtype=low.dtype, device=low.device)
     next_ = k + 1
     ways = (own - k).clamp(min=0) * (total - k).clamp(min=0)
-    step = torch.log(ways / (next_ * (next_ + (other - total)))) + odds
+    step = torch.log(ways / (next_ * (next_ + spare))) + odds
     after = k >= start
     right = _running_sums(torch.where(after, step, 0.0))
     left = _running_sums(torch.where(after, 0.0, step).flip(-1)).flip(-1)

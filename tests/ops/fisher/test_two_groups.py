@@ -141,3 +141,15 @@ def test_a_batch_of_urns_is_a_loop(groups: int) -> None:
             torch.testing.assert_close(batch[row], alone, rtol=1e-12, atol=1e-11)
         cut = log_marginal_given(solve_fisher(theta, sizes, total), group, 20)
         torch.testing.assert_close(cut, batch[:, :21], rtol=1e-12, atol=1e-11)
+
+
+def test_impossible_and_certain_draws() -> None:
+    sizes, total = torch.tensor([3.0, 5.0]), torch.tensor([9.0, 8.0, 0.0])
+    theta = torch.tensor([1.0, 0.0], requires_grad=True)
+    for group in (0, 1):
+        found = log_marginal_given(solve_fisher(theta, sizes, total), group, 5)
+        expected = torch.full((3, 6), -math.inf)
+        expected[1, int(sizes[group])] = expected[2, 0] = 0
+        assert torch.equal(found, expected)
+        (gradient,) = torch.autograd.grad(found[expected == 0].sum(), theta)
+        assert (gradient == 0).all()
