@@ -63,7 +63,7 @@ class WalleniusLaw(Law):
         if state.urn.sizes.shape[-1] != 2:
             return super().entropy(state, bounds, max_enumeration)
         # One count decides the other. So the marginal is the whole law.
-        logs = self.log_marginal(state, 0, bounds.size)
+        logs = self.marginal_table(state, 0, bounds.size).logs
         possible = logs > -torch.inf
         logs = torch.where(possible, logs, 0.0)
         result = -(possible * logs.exp() * logs).sum(-1)
