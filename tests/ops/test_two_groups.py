@@ -60,3 +60,13 @@ def test_a_trace_of_a_central_tail_serves_smaller_urns() -> None:
         urn = torch.tensor(numbers)
         torch.testing.assert_close(traced(urn), tail(urn), rtol=1e-12, atol=1e-12)
     assert traced(torch.tensor([9.0, 9.0, 12.0])).isnan()
+
+
+@both
+@pytest.mark.parametrize("groups", [2, 3])
+def test_all_is_in_float64_whatever_the_default(marginal: Marginal, groups: int) -> None:
+    sizes = torch.tensor([5.0, 7.0, 3.0])[:groups]
+    urn = torch.tensor([0.3, 0.1, -0.7])[:groups], sizes, torch.tensor(6.0)
+    expected = marginal(*urn, 0)
+    torch.set_default_dtype(torch.float32)
+    assert torch.equal(marginal(*urn, 0), expected)

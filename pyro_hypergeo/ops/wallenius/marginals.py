@@ -121,7 +121,8 @@ def wallenius_marginal_table(urn: Urn, group: int, max_size: int) -> CountTable:
     low, high = count_range(urn, group)
     width = table_width(low, high, max_size)
     k = low.unsqueeze(-1) + torch.arange(width, dtype=low.dtype, device=low.device)
-    certain = torch.where((k == low.unsqueeze(-1)) & urn.feasible.unsqueeze(-1), 0.0, -torch.inf)
+    certain = torch.full_like(k, -torch.inf)
+    certain = torch.where((k == low.unsqueeze(-1)) & urn.feasible.unsqueeze(-1), 0.0, certain)
     if not may_read(low):
         logs = _law_of_two(urn, group, k) if urn.sizes.shape[-1] == 2 else _law(urn, group, k)
         return CountTable(low, torch.where(urn.interior.unsqueeze(-1), logs, certain))
