@@ -70,3 +70,10 @@ def test_all_is_in_float64_whatever_the_default(marginal: Marginal, groups: int)
     expected = marginal(*urn, 0)
     torch.set_default_dtype(torch.float32)
     assert torch.equal(marginal(*urn, 0), expected)
+
+
+@both
+@pytest.mark.parametrize("groups", [2, 3])
+def test_a_batch_without_urns(marginal: Marginal, groups: int) -> None:
+    urn = torch.zeros(0, groups), torch.ones(0, groups), torch.ones(0)
+    assert marginal(*urn, 0, max_size=4).shape == (0, 5)

@@ -33,6 +33,8 @@ from .two_groups import marginal_of_two
 # If we leave out one group (not the one of largest variance), at least half of the variance
 # remains. So sqrt(2) times as many nodes, placed for the sum of all groups, reach equally far.
 _SHARED_NODES = math.ceil(math.sqrt(2) * NODES)
+# Numbers of one part of a table over counts, groups and nodes: some tens of megabytes in all.
+_CELLS = 500_000
 
 
 def log_marginals(
@@ -167,17 +169,20 @@ def marginal_table_given(state: FisherState, group: int, max_size: int) -> Count
     low, high = count_range(urn, group)
     width = table_width(low, high, max_size)
     index = torch.arange(width, dtype=low.dtype, device=low.device)
+    cells = max(1, _CELLS // (urn.sizes.shape[-1] * NODES))
     if may_read(low) and low.numel() > 1:
         each = (high.clamp(max=max_size) - low).reshape(-1, 1)
         row, column = (index <= each).nonzero(as_tuple=True)
         if 1.2 * len(row) < low.numel() * width:
             # Supports differ: a list of possible counts is shorter than the table.
-            counts = low.reshape(-1)[row] + index[column]
-            logs = _log_marginal(state.flat(row), group, counts.unsqueeze(-1)).squeeze(-1)
+            k = (low.reshape(-1)[row] + index[column]).unsqueeze(-1)
+            parts = zip(row.split(cells), k.split(cells), strict=True)
+            logs = torch.cat([_log_marginal(state.flat(i), group, part) for i, part in parts])
             table = logs.new_full((low.numel(), width), -torch.inf)
-            table = table.index_put((row, column), logs)
+            table = table.index_put((row, column), logs.squeeze(-1))
             return CountTable(low, table.reshape(*low.shape, width))
-    return CountTable(low, _log_marginal(state, group, low.unsqueeze(-1) + index))
+    k = (low.unsqueeze(-1) + index).split(max(1, cells // max(1, low.numel())), -1)
+    return CountTable(low, torch.cat([_log_marginal(state, group, part) for part in k], -1))
 
 
 def _log_marginal(state: FisherState, group: int, k: Tensor) -> Tensor:
