@@ -15,13 +15,14 @@ from torch.distributions import constraints
 from torch.distributions.utils import lazy_property
 
 from ..ops.errors import check, first_of, shown
+from ..ops.fisher.two_groups import central_log_tails, terms_of_tail
 from ..ops.tracing import nan_unless
 from ..ops.urn import Bounds
 from .arrays import Numbers, as_tensor
 from .central import MultivariateHypergeometric
 from .observations import check_shape, impossible
 from .parameters import check_count_values, need_float64
-from .tails import Tails, log_tails, look_up, probabilities, quantile
+from .tails import Tails, log_tail_at, probabilities, quantile
 
 
 class Hypergeometric(Tails, TorchDistribution):
@@ -49,8 +50,8 @@ class Hypergeometric(Tails, TorchDistribution):
     =================================================  ============================================
     :meth:`log_prob`, :attr:`mean`, :attr:`variance`   :math:`O(1)` a value
     :meth:`sample`, exact                              :math:`O(1)` a draw
-    :meth:`cdf`, :meth:`sf`, :meth:`logcdf`,           :math:`O(S)` for each batch entry, and
-    :meth:`logsf`                                      :math:`O(1)` a value
+    :meth:`cdf`, :meth:`sf`, :meth:`logcdf`,           :math:`O(\sqrt{S})` a value; for many values,
+    :meth:`logsf`                                      :math:`O(S)` and :math:`O(1)` a value
     :meth:`icdf`                                       :math:`O(S)` a value
     :meth:`enumerate_support`, :meth:`entropy`         :math:`O(S)`
     =================================================  ============================================
@@ -250,21 +251,26 @@ class Hypergeometric(Tails, TorchDistribution):
         low = (self.total_count + self.marked - self.population).clamp(min=0)
         return low, torch.minimum(self.total_count, self.marked)
 
+    def _bounds(self) -> Bounds:
+        return Bounds(self._ends()[1], self.total_count)
+
     def _table(self) -> Tensor:
         """The log-probabilities of the support, ``batch_shape + (S,)``, in float64."""
-        low, high = (x.double().unsqueeze(-1) for x in self._ends())
-        bounds = Bounds(high - low, self.total_count)
-        k = low + torch.arange(bounds.size + 1, dtype=low.dtype, device=low.device)
-        pairs = torch.stack([k, self.total_count.unsqueeze(-1) - k], -1)
-        # The batch of an urn stands first, the counts of one urn in the end.
-        logs = self.urn.law.log_prob(self.urn.state, pairs.movedim(-2, 0)).movedim(0, -1)
-        return bounds.guard(torch.where(k <= high, logs, -torch.inf))
+        bounds = self._bounds()
+        return bounds.guard(self.urn.law.marginal_table(self.urn.state, 0, bounds.size).logs)
 
     def log_tail(self, side: int, value: Tensor | float) -> Tensor:
         """The lower tail (side 0) or the upper one (side 1)."""
         low, _ = self._ends()
-        index = as_tensor(value, low.device).floor() + 1 - low
-        return look_up(log_tails(self._table())[side], index, self.batch_shape)
+        index = as_tensor(value, low.device).floor() + 1
+        bounds = self._bounds()
+        terms = terms_of_tail(bounds.size)
+        # A tail has fewer terms than the table, but many values share the table.
+        if index.numel() * terms > self.batch_shape.numel() * (bounds.size + 1):
+            return log_tail_at(self._table(), index - low, self.batch_shape)[side]
+        urn = self.urn
+        tails = central_log_tails(urn.state, urn.group_sizes, urn.total_count, index, terms)
+        return bounds.guard(tails[side])
 
 
 def _check(total: Tensor, marked: Tensor, population: Tensor, dtype: torch.dtype) -> None:

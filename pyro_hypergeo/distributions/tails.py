@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from ..ops.errors import check
-from ..ops.tracing import nan_if_table_is
+from ..ops.tracing import may_branch, nan_if_table_is
 
 # In a table, this stands for the logarithm of 0. Its sums and their derivatives are finite.
 _LOWEST = -1e300
 _LOG_HALF = math.log(0.5)
+# Entries of one part of a table.
+_CELLS = 1 << 16
 
 
 class Tails:
@@ -88,8 +90,7 @@ def log_tails(log_probs: Tensor) -> tuple[Tensor, Tensor]:
     """
     below = _cumulated(log_probs)
     above = _cumulated(log_probs.flip(-1)).flip(-1)
-    tails = _larger_by_rest(below, above), _larger_by_rest(above, below)
-    return nan_if_table_is(log_probs, tails[0]), nan_if_table_is(log_probs, tails[1])
+    return _checked(log_probs, _larger_by_rest(below, above), _larger_by_rest(above, below))
 
 
 def _cumulated(log_probs: Tensor) -> Tensor:
@@ -103,6 +104,44 @@ def _larger_by_rest(tail: Tensor, other: Tensor) -> Tensor:
     large = tail > _LOG_HALF
     result = torch.where(large, torch.log1p(-torch.where(large, other, _LOG_HALF).exp()), tail)
     return torch.where(result <= _LOWEST / 2, -torch.inf, result + 0.0)  # not -0
+
+
+def log_tail_at(log_probs: Tensor, index: Tensor, batch_shape: torch.Size) -> tuple[Tensor, Tensor]:
+    """Entries of both tables of :func:`log_tails` at indices that broadcast with the batch.
+
+    One index for each table costs two sums over it, which are cheaper than two tables of sums.
+
+    :param Tensor log_probs: as in :func:`log_tails`, of shape ``batch_shape + (M,)``.
+    :param Tensor index: an index outside of 0, ..., M reads the first or the last entry.
+    :return: two tensors of the broadcast shape.
+    """
+    if index.dim() > len(batch_shape) or index.numel() > math.prod(batch_shape):
+        below, above = log_tails(log_probs)
+        return look_up(below, index, batch_shape), look_up(above, index, batch_shape)
+    width = log_probs.shape[-1]
+    index = index.to(log_probs.device).expand(batch_shape).unsqueeze(-1)
+    parts = [(log_probs, index)]
+    if may_branch(log_probs) and log_probs.numel() > _CELLS:
+        # A part stays in the cache of a processor.
+        rows = max(1, _CELLS // width)
+        flat = log_probs.reshape(-1, width), index.reshape(-1, 1)
+        parts = list(zip(*(x.split(rows) for x in flat), strict=True))
+    place = torch.arange(width, device=log_probs.device)
+    sums = [_sums(*part, place) for part in parts]
+    lower, upper = (torch.cat([s[i].reshape(-1) for s in sums]) for i in (0, 1))
+    lower, upper = lower.reshape(batch_shape), upper.reshape(batch_shape)
+    return _checked(log_probs, _larger_by_rest(lower, upper), _larger_by_rest(upper, lower))
+
+
+def _sums(log_probs: Tensor, index: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    first = place < index
+    below = torch.where(first, log_probs, _LOWEST).clamp(min=_LOWEST)
+    above = torch.where(first, _LOWEST, log_probs).clamp(min=_LOWEST)
+    return torch.logsumexp(below, -1), torch.logsumexp(above, -1)
+
+
+def _checked(log_probs: Tensor, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+    return nan_if_table_is(log_probs, below), nan_if_table_is(log_probs, above)
 
 
 def look_up(table: Tensor, index: Tensor, batch_shape: torch.Size) -> Tensor:

@@ -155,10 +155,14 @@ class UrnLaw(CountsOfUrn):
                 f"but got {group}."
             )
         bounds = Bounds(self.group_sizes[..., group, None], self.total_count)
-        table = self.law.log_marginal(self.state, group % groups, bounds.size)
-        logits = bounds.guard(table, self.theta)
-        dtype = self.parameter.dtype
-        return GroupCount(logits=logits, dtype=dtype, validate_args=self._validate_args)
+        first, table = self.law.marginal_table(self.state, group % groups, bounds.size)
+        return GroupCount(
+            logits=bounds.guard(table, self.theta),
+            dtype=self.parameter.dtype,
+            first=first,
+            largest=bounds.size,
+            validate_args=self._validate_args,
+        )
 
     def marginals(self) -> GroupCount:
         """The distributions of the single counts of all groups: see :meth:`marginal`.

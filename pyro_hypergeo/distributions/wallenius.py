@@ -44,7 +44,9 @@ class WalleniusHypergeometric(UrnLaw):
     :attr:`covariance_matrix`, :attr:`variance`   :math:`O(G^2)`
     :meth:`sample`, exact                         :math:`O(G \log \log N)` a draw
     :attr:`mode`, by exchanges of one element     :math:`O(G^3)`
-    :meth:`marginal` of group :math:`i`           :math:`O(G m_i)`, with 3000 nodes
+    :meth:`marginal` of group :math:`i`           :math:`O(G)` for each possible count, with 1000
+                                                  nodes, or 5000 if weights differ by more than 100
+    :meth:`marginal` of two groups                :math:`O(1)` for each possible count, 40 nodes
     :meth:`entropy` of two groups                 :math:`O(\max m)`, from a marginal
     :meth:`entropy` of more groups                :math:`O(G)` for each count vector of the support
     :meth:`from_mean`                             :math:`O(G^3)`, and some hundred :attr:`mean`

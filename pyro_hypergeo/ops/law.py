@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Size, Tensor
 
+from .count_table import CountTable
 from .mean_inversion import Moments, invert_mean, moments_by_autograd
 from .mode_by_exchange import climb, rounded
 from .support import listed_counts, sum_over
@@ -122,6 +123,11 @@ class Law:
         :param int max_size: the largest count.
         """
         raise NotImplementedError
+
+    def marginal_table(self, state: Any, group: int, max_size: int) -> CountTable:
+        """:meth:`log_marginal`; a law may leave out what is below the smallest possible count."""
+        first = torch.zeros_like(state.urn.total)
+        return CountTable(first, self.log_marginal(state, group, max_size))
 
     def log_marginals(self, state: Any, bounds: Bounds) -> Tensor:
         """:meth:`log_marginal` of all groups: ``(..., G, bounds.size + 1)``."""

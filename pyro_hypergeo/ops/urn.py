@@ -36,6 +36,20 @@ class Urn(NamedTuple):
         fields = grow(batch_shape, self.total.dim(), *self[:-1])
         return Urn._make((*fields, self.ordinary))
 
+    def flat(self, rows: Tensor) -> Urn:
+        """Some urns of the batch, in one dimension."""
+        dim = self.total.dim()
+        fields = (x.reshape(-1, *x.shape[dim:])[rows] for x in self[:-1])
+        return Urn._make((*fields, self.ordinary))
+
+    def flipped(self) -> Urn:
+        """The same urns with the groups in reverse order."""
+        return self._replace(
+            log_weights=self.log_weights.flip(-1),
+            sizes=self.sizes.flip(-1),
+            edge=self.edge.flip(-1),
+        )
+
 
 def grow(batch_shape: Size, batch_dim: int, *tensors: Tensor) -> tuple[Tensor, ...]:
     """Expand tensors to a larger batch shape; the batch is their first ``batch_dim`` dimensions."""
@@ -87,34 +101,6 @@ def make_urn(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> U
 
 def _all_present(theta: Tensor, sizes: Tensor) -> bool:
     return theta.amin().item() > -torch.inf and sizes.amin().item() > 0
-
-
-def possible_counts(urn: Urn, group: int, max_size: int) -> tuple[int, int]:
-    """The smallest and the largest count of a group that some urn of the batch can have.
-
-    These are 0 and ``max_size`` where Python must not look at values: on another device than the
-    CPU, in a trace, in compiled code, in ``torch.func``.
-    """
-    if not may_branch(urn.total) or not urn.total.numel():
-        return 0, max_size
-    size, edge = urn.sizes[..., group], urn.edge[..., group]
-    others = urn.sizes.sum(-1) - size
-    low = torch.where(urn.interior, (urn.total - others).clamp(min=0), edge)
-    high = torch.where(urn.interior, torch.minimum(size, urn.total), edge)
-    return min(int(low.min()), max_size), min(int(high.max()), max_size)
-
-
-def between(table: Tensor, low: int, high: int, max_size: int) -> Tensor:
-    """Log-probabilities of the counts low, ..., high among those of 0, ..., max_size."""
-    return torch.nn.functional.pad(table, (low, max_size - high), value=-torch.inf)
-
-
-def pairs_of_counts(urn: Urn, group: int, k: Tensor) -> Tensor:
-    """Both counts of urns of two groups, ``(K, ..., 2)``, from counts ``(K,)`` of one group."""
-    k = k.reshape((-1,) + (1,) * urn.total.dim()).expand(-1, *urn.total.shape)
-    # At an edge the urn was replaced. There, only the edge has counts that sum to this total.
-    total = torch.where(urn.interior, urn.total, urn.edge.sum(-1))
-    return torch.stack([k, total - k] if group == 0 else [total - k, k], -1)
 
 
 def log_of_weights(weights: Tensor) -> Tensor:

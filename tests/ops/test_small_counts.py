@@ -7,7 +7,7 @@ import mpmath
 import pytest
 import torch
 
-from pyro_hypergeo.ops.small_counts import log_small_binomial_pmf, stirling_gaps
+from pyro_hypergeo.ops.binomial import log_small_binomial_pmf, stirling_gaps
 
 
 @pytest.mark.parametrize("log_odds", [-800.0, -30.0, -1.3, 0.0, 0.4, 25.0, 750.0])

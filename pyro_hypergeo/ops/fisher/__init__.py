@@ -31,6 +31,7 @@ The files:
 ``density``               the log-probability of counts
 ``moments``               log-partition function, mean, variances, covariances
 ``marginals``             marginals of single groups, accurate far into the tails
+``two_groups``            the same for two groups: each count from its neighbour
 ``bulk_marginals``        marginals where they have mass, by a Fourier transform; the entropy
 ``modes``                 a most probable count vector
 ``inversion``             log-weights from means

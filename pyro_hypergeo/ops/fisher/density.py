@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from ..autograd import apply, known_signature
-from ..binomial import log_binomial_pmf
-from ..small_counts import log_small_binomial_pmf, stirling_gaps
+from ..binomial import log_binomial_pmf, log_small_binomial_pmf, stirling_gaps
 from ..tracing import may_branch
 from .state import FisherState, solve_fisher
 

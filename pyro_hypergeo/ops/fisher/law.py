@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from torch import Size, Tensor
 
+from ..count_table import CountTable
 from ..law import ExponentialFamily, Law
 from ..urn import Bounds
 from .bulk_marginals import entropy_given
 from .density import log_prob_given
-from .marginals import log_marginal_given, log_marginals_given
+from .marginals import log_marginal_given, log_marginals_given, marginal_table_given
 from .modes import mode_given
 from .moments import covariance_given, variance_given
 from .sampling import sample_given
@@ -61,6 +62,10 @@ class FisherLaw(ExponentialFamily):
     def log_marginal(self, state: FisherState, group: int, max_size: int) -> Tensor:
         """One saddle point of the other groups for each count."""
         return log_marginal_given(state, group, max_size)
+
+    def marginal_table(self, state: FisherState, group: int, max_size: int) -> CountTable:
+        """The same, for possible counts only."""
+        return marginal_table_given(state, group, max_size)
 
     def log_marginals(self, state: FisherState, bounds: Bounds) -> Tensor:
         """All marginals together; they share the sums over groups."""

@@ -10,7 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-from ..binomial import log1p_exp, log_tilted_pmf
+from ..binomial import log_tilted_pmf
+from ..count_table import CountTable, count_range, table_width
 from ..saddlepoint.lattice import (
     NODES,
     Positions,
@@ -25,13 +26,16 @@ from ..saddlepoint.lattice import (
     tilted_groups,
 )
 from ..saddlepoint.tilt import solve_tilt
-from ..urn import Bounds, between, pairs_of_counts, possible_counts
-from .density import log_prob_given
-from .state import FisherState, solve_fisher
+from ..tracing import may_branch
+from ..urn import Bounds
+from .state import FisherState, log_center_at, solve_fisher
+from .two_groups import marginal_of_two
 
 # If we leave out one group (not the one of largest variance), at least half of the variance
 # remains. So sqrt(2) times as many nodes, placed for the sum of all groups, reach equally far.
 _SHARED_NODES = math.ceil(math.sqrt(2) * NODES)
+# Numbers of one part of a table over counts, groups and nodes: some tens of megabytes in all.
+_CELLS = 500_000
 
 
 def log_marginals(
@@ -90,7 +94,7 @@ def log_marginal(
 
     This is one row of :func:`log_marginals`. Each probability has a small relative error, far into
     the tails. Differentiable in the log-weights. Cost: O(G) for each possible count, in time and
-    memory; with two groups, it is the cost of :func:`log_prob` for each of them.
+    memory. With two groups, each count follows from its neighbour in about ten operations.
 
     :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
     :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
@@ -145,20 +149,46 @@ def log_marginals_given(state: FisherState, max_size: int) -> Tensor:
         _log_rest_of_others(groups, rest, at),
     )
     u = torch.take_along_dim(groups.u.mT, at, -1)
-    log_total = torch.take_along_dim(_log_total(state, tilts).unsqueeze(-2), at, -1)
+    log_total = torch.take_along_dim(log_center_at(state, tilts).unsqueeze(-2), at, -1)
     result = log_tilted_pmf(k, urn.sizes.unsqueeze(-1), u) + log_rest - log_total
     return _on_support(state, k, urn.sizes.unsqueeze(-1), urn.edge.unsqueeze(-1), result)
 
 
 def log_marginal_given(state: FisherState, group: int, max_size: int) -> Tensor:
-    """The log-marginal of one group, (..., max_size + 1): for each count, a saddle point."""
+    """The log-marginal of one group, (..., max_size + 1)."""
+    return marginal_table_given(state, group, max_size).spread(max_size)
+
+
+def marginal_table_given(state: FisherState, group: int, max_size: int) -> CountTable:
+    """The log-marginal of one group on its support: for each count, a saddle point.
+
+    With two groups, each count follows from its neighbour.
+    """
     urn = state.urn
-    low, high = possible_counts(urn, group, max_size)
-    k = torch.arange(low, high + 1, dtype=urn.total.dtype, device=urn.total.device)
     if urn.sizes.shape[-1] == 2:
-        # One count decides the other. So the marginal is the whole law.
-        both = log_prob_given(state, pairs_of_counts(urn, group, k)).movedim(0, -1)
-        return between(both, low, high, max_size)
+        return marginal_of_two(state, group, max_size)
+    low, high = count_range(urn, group)
+    width = table_width(low, high, max_size)
+    index = torch.arange(width, dtype=low.dtype, device=low.device)
+    cells = max(1, _CELLS // (urn.sizes.shape[-1] * NODES))
+    if may_branch(low) and low.numel() > 1:
+        each = (high.clamp(max=max_size) - low).reshape(-1, 1)
+        row, column = (index <= each).nonzero(as_tuple=True)
+        if 1.2 * len(row) < low.numel() * width:
+            # Supports differ: a list of possible counts is shorter than the table.
+            k = (low.reshape(-1)[row] + index[column]).unsqueeze(-1)
+            parts = zip(row.split(cells), k.split(cells), strict=True)
+            logs = torch.cat([_log_marginal(state.flat(i), group, part) for i, part in parts])
+            table = logs.new_full((low.numel(), width), -torch.inf)
+            table = table.index_put((row, column), logs.squeeze(-1))
+            return CountTable(low, table.reshape(*low.shape, width))
+    k = (low.unsqueeze(-1) + index).split(max(1, cells // max(1, low.numel())), -1)
+    return CountTable(low, torch.cat([_log_marginal(state, group, part) for part in k], -1))
+
+
+def _log_marginal(state: FisherState, group: int, k: Tensor) -> Tensor:
+    """The log-probabilities of counts (..., K) of one group."""
+    urn = state.urn
     size, edge = urn.sizes[..., group, None], urn.edge[..., group, None]
     others = torch.arange(urn.sizes.shape[-1], device=size.device) != group
     theta, sizes = urn.log_weights.unsqueeze(-2), (urn.sizes * others).unsqueeze(-2)
@@ -167,8 +197,8 @@ def log_marginal_given(state: FisherState, group: int, max_size: int) -> Tensor:
     tilts = _tilt_near(theta.detach(), sizes, rest)
     log_rest = log_lattice_prob(lattice_nodes(tilted_groups(theta, sizes, tilts), rest))
     u = urn.log_weights[..., group, None] + tilts
-    result = log_tilted_pmf(k, size, u) + log_rest - _log_total(state, tilts)
-    return between(_on_support(state, k, size, edge, result), low, high, max_size)
+    result = log_tilted_pmf(k, size, u) + log_rest - log_center_at(state, tilts)
+    return _on_support(state, k, size, edge, result)
 
 
 def _tilt_near(theta: Tensor, sizes: Tensor, target: Tensor) -> Tensor:
@@ -240,24 +270,6 @@ def _log_lattice_prob(
     log_period = torch.take_along_dim(torch.log(nodes.period).unsqueeze(-2), at, -1)
     # Both tables are read for every group, also where the other table has the right value.
     return torch.log(torch.where(value > 0, value, 1.0)) - log_period
-
-
-def _log_total(state: FisherState, tilts: Tensor) -> Tensor:
-    """log Pr[S = n] under other tilts than that of the state, (..., T), without cancellation."""
-    urn = state.urn
-    shift = (tilts - state.tilt.unsqueeze(-1)).unsqueeze(-1)  # (..., T, 1)
-    u = (urn.log_weights + state.tilt.unsqueeze(-1)).unsqueeze(-2)
-    # A group with odds above 1 is counted by what it leaves: the signs of u and the shift change,
-    # and its size joins the total. So nothing cancels in huge urns.
-    above, sizes = u > 0, urn.sizes.unsqueeze(-2)
-    own = torch.where(above, -shift, shift)
-    rare = -u.abs()
-    near = shift.abs() < 1
-    close = torch.log1p(torch.sigmoid(rare) * torch.expm1(torch.where(near, own, 0.0)))
-    change = torch.where(near, close, log1p_exp(rare + own) - log1p_exp(rare))
-    offset = urn.total.unsqueeze(-1) - torch.where(above, sizes, 0.0).sum(-1)
-    change = (sizes * change).sum(-1) - offset * shift[..., 0]
-    return state.log_center.unsqueeze(-1) - change
 
 
 def _on_support(

@@ -11,7 +11,7 @@ import torch
 from torch import Size, Tensor
 
 from ..autograd import apply, known_signature
-from ..binomial import log_binomial_pmf
+from ..binomial import log1p_exp, log_binomial_pmf
 from ..saddlepoint.derivatives import Averages, Derivatives
 from ..saddlepoint.lattice import (
     Tilted,
@@ -54,6 +54,12 @@ class FisherState(NamedTuple):
         """The same state for a larger batch shape, without computing anything again."""
         rest = grow(batch_shape, self.tilt.dim(), *self[1:])
         return FisherState(self.urn.expand(batch_shape), *rest)
+
+    def flat(self, rows: Tensor) -> FisherState:
+        """Some states of the batch, in one dimension."""
+        dim = self.tilt.dim()
+        rest = (x.reshape(-1, *x.shape[dim:])[rows] for x in self[1:])
+        return FisherState(self.urn.flat(rows), *rest)
 
 
 def solve_fisher(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> FisherState:
@@ -203,3 +209,21 @@ def _covariance_product(
     spared = groups.variance.detach().argmax(-1, keepdim=True)
     vector = vector - vector.gather(-1, spared)
     return b.covariance_product(vector.unsqueeze(-1)).squeeze(-1)
+
+
+def log_center_at(state: FisherState, tilts: Tensor) -> Tensor:
+    """log Pr[S = n] under other tilts than that of the state, (..., T), without cancellation."""
+    urn = state.urn
+    shift = (tilts - state.tilt.unsqueeze(-1)).unsqueeze(-1)  # (..., T, 1)
+    u = (urn.log_weights + state.tilt.unsqueeze(-1)).unsqueeze(-2)
+    # A group with odds above 1 is counted by what it leaves: the signs of u and the shift change,
+    # and its size joins the total. So nothing cancels in huge urns.
+    above, sizes = u > 0, urn.sizes.unsqueeze(-2)
+    own = torch.where(above, -shift, shift)
+    rare = -u.abs()
+    near = shift.abs() < 1
+    close = torch.log1p(torch.sigmoid(rare) * torch.expm1(torch.where(near, own, 0.0)))
+    change = torch.where(near, close, log1p_exp(rare + own) - log1p_exp(rare))
+    offset = urn.total.unsqueeze(-1) - torch.where(above, sizes, 0.0).sum(-1)
+    change = (sizes * change).sum(-1) - offset * shift[..., 0]
+    return state.log_center.unsqueeze(-1) - change

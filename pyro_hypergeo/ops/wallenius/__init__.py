@@ -39,6 +39,10 @@ again. The number of rings of a group in one part is binomial. Only the part tha
 ``snapshots``       the counts at the time of ring :math:`n + 1`, at nodes of this time
 ``moments``         mean, variances, covariances
 ``marginals``       marginals of single groups
+``two_groups``      all counts of two groups: neighbouring counts share their nodes
+``block_nodes``     the nodes that neighbouring counts share
+``one_count``       one count of many groups, together with the time of ring :math:`n + 1`
+``count_nodes``     the nodes for one count of many groups, and the integral
 ``sampling``        draws, by clocks or by cuts of the axis of time
 ``entropy``         the entropy, a sum over the support
 ``modes``           a most probable count vector

@@ -8,11 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Size, Tensor
 
+from ..count_table import CountTable
 from ..law import Law, LogLikelihood
 from ..mean_inversion import invert_mean
 from ..urn import Bounds, make_urn
 from .density import wallenius_log_prob_given
-from .marginals import wallenius_log_marginal_given
+from .marginals import wallenius_log_marginal_given, wallenius_marginal_table
 from .sampling import wallenius_sample_given
 from .state import WalleniusState
 
@@ -50,15 +51,19 @@ class WalleniusLaw(Law):
         return wallenius_sample_given(state.urn, sample_shape, bounds)
 
     def log_marginal(self, state: WalleniusState, group: int, max_size: int) -> Tensor:
-        """One integral over time for each count."""
+        """One integral over time for each count; with two groups, neighbours share the nodes."""
         return wallenius_log_marginal_given(state.urn, group, max_size)
+
+    def marginal_table(self, state: WalleniusState, group: int, max_size: int) -> CountTable:
+        """The same, for possible counts only."""
+        return wallenius_marginal_table(state.urn, group, max_size)
 
     def entropy(self, state: WalleniusState, bounds: Bounds, max_enumeration: int) -> Tensor:
         """From the marginal if there are two groups; otherwise a sum over the support."""
         if state.urn.sizes.shape[-1] != 2:
             return super().entropy(state, bounds, max_enumeration)
         # One count decides the other. So the marginal is the whole law.
-        logs = self.log_marginal(state, 0, bounds.size)
+        logs = self.marginal_table(state, 0, bounds.size).logs
         possible = logs > -torch.inf
         logs = torch.where(possible, logs, 0.0)
         result = -(possible * logs.exp() * logs).sum(-1)

@@ -1,13 +1,15 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""How much memory the gradient of `log_prob` needs."""
+"""How much memory the gradient of `log_prob` needs, and a marginal."""
 
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from pyro_hypergeo import FisherHypergeometric
+from pyro_hypergeo import FisherHypergeometric, Hypergeometric, WalleniusHypergeometric
 
 
 def _saved_bytes(batch, groups, size):
@@ -33,3 +35,53 @@ def test_backward_keeps_no_table_of_nodes(size):
     batch, groups = 32, 50
     # A table over the nodes alone would be 21 numbers an entry.
     assert _saved_bytes(batch, groups, size) <= 8 * 8 * batch * groups
+
+
+class Written(TorchDispatchMode):
+    """Counts operations, and the bytes that they write in all."""
+
+    operations = bytes = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        self.operations += 1
+        tensors = [x for x in tree_leaves(out) if torch.is_tensor(x)]
+        self.bytes += sum(x.numel() * x.element_size() for x in tensors)
+        return out
+
+
+# 50,000 of 10^6 elements. All that is ever written bounds the memory from above.
+MILLION = [(300_000, 700_000), (700_000, 300_000), (10_000, 990_000)]
+
+
+@pytest.mark.parametrize("sizes", MILLION)
+@pytest.mark.parametrize("group", [0, 1])
+def test_marginal_and_tail_of_a_large_urn(sizes, group):
+    with Written() as written:
+        marginal = FisherHypergeometric(50_000, sizes, weights=[1.0, 2.0]).marginal(group)
+        tail = marginal.sf(marginal.mean)
+    assert 0.4 < tail < 0.6
+    assert written.bytes < 100e6
+    assert written.operations < 1000
+
+
+def test_tail_of_the_central_law_needs_no_table():
+    with Written() as written:
+        tail = Hypergeometric(50_000, 300_000, 10**6).sf(15_000)
+    assert 0.4 < tail < 0.6
+    assert written.bytes < 1e6
+
+
+def test_batch_of_unequal_urns_costs_their_counts():
+    sizes = torch.tensor([[2000.0, 9000.0]] + [[10.0, 9000.0]] * 50)
+
+    def written(law, sizes):
+        with Written() as result:
+            law(3000, sizes, weights=[1.5, 1.0]).marginal(0).sf(4)
+        return result.bytes
+
+    # The result, and the sums over it. A kernel over the whole table writes 100 times more.
+    table = 30 * 8 * 2001 * len(sizes)
+    for law in (FisherHypergeometric, WalleniusHypergeometric):
+        loop = sum(written(law, urn) for urn in sizes)
+        assert written(law, sizes) < loop + table

@@ -14,7 +14,10 @@ from torch.autograd import gradcheck
 
 from pyro_hypergeo import WalleniusHypergeometric, ops
 from pyro_hypergeo.ops.urn import make_urn
+from pyro_hypergeo.ops.wallenius import one_count
+from pyro_hypergeo.ops.wallenius.count_nodes import log_prob_of_counts, log_prob_of_list
 from pyro_hypergeo.ops.wallenius.marginals import wallenius_log_marginal_given
+from pyro_hypergeo.ops.wallenius.one_count import counts_of
 from tests import wallenius_oracle
 
 
@@ -130,3 +133,59 @@ def test_marginal_of_a_large_group_beside_sharp_weights_can_be_made() -> None:
         urn = WalleniusHypergeometric(total, [20, 20, 30], log_weights=[700.1, 1.4, -699.2])
         for group in range(3):
             torch.testing.assert_close(urn.marginal(group).mean, urn.mean[group])
+
+
+# Mild weights have few nodes, of equal steps. Sharp ones have the rule that suits all.
+LISTS = [
+    ([10, 20, 30], 25, [0.5, 0.0, -1.0]),
+    ([3, 3, 2], 4, [2.4, 0.0, -2.4]),
+    ([200, 300, 20_000], 3000, [1.0, 0.5, 0.0]),
+    ([6, 7, 1, 6], 16, [-2.2, 1.6, -1.7, -0.6]),
+    ([5, 60, 40], 30, [6.0, 0.0, -6.0]),
+    ([40, 60, 10], 109, [1.0, 0.0, 2.0]),
+    ([40, 60, 10], 1, [1.0, 0.0, 2.0]),
+]
+
+
+@pytest.mark.parametrize(("sizes", "total", "log_weights"), LISTS)
+def test_few_nodes_give_the_same_marginal(
+    sizes: list[int], total: int, log_weights: list[float]
+) -> None:
+    urn = make_urn(torch.tensor(log_weights), torch.tensor(sizes), torch.tensor(total))
+    for group, size in enumerate(sizes):
+        low, high = max(0, total - sum(sizes) + size), min(size, total)
+        k = torch.arange(low, high + 1.0)[:: max(1, (high - low) // 20)]
+        counts = counts_of(urn, group, k)
+        found, expected = log_prob_of_list(counts), log_prob_of_counts(counts)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_count_needs_few_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def counting(theta: Tensor, sizes: Tensor, total: Tensor, times: Tensor) -> object:
+        seen.append(times.numel())
+        return original(theta, sizes, total, times)
+
+    original = one_count.snapshots_at
+    monkeypatch.setattr(one_count, "snapshots_at", counting)
+    urn = WalleniusHypergeometric(500, [100] * 10, torch.arange(1.0, 11.0))
+    urn.marginal(2)
+    assert sum(seen) < 70 * 101
+    seen.clear()
+    # A batch costs the possible counts of its urns, 3 + 2 + 101, not the widest range for each.
+    totals = torch.tensor([2.0, 1.0, 500.0])
+    WalleniusHypergeometric(totals, [100] * 10, torch.arange(1.0, 11.0)).marginal(2)
+    assert sum(seen) < 110 * 5 + 70 * 101
+
+
+def test_a_batch_is_a_loop_over_its_urns() -> None:
+    sizes = torch.tensor([[40, 30, 50], [3, 5, 2], [0, 7, 1], [1, 90, 9], [2, 0, 0], [2, 4, 6]])
+    total, theta = torch.tensor([35, 4, 3, 91, 1, 12]), torch.tensor([1.5, 0.0, -9.0])
+    for group in range(3):
+        most = int(sizes[:, group].max())
+        batch = wallenius_log_marginal_given(make_urn(theta, sizes, total), group, most)
+        for row in range(len(total)):
+            urn = make_urn(theta, sizes[row], total[row])
+            alone = wallenius_log_marginal_given(urn, group, most)
+            torch.testing.assert_close(batch[row], alone, rtol=1e-12, atol=1e-12)
