@@ -27,20 +27,23 @@ class Urn(NamedTuple):
     interior: Tensor  # (...), bool: the entry is the problem that was asked for
     edge: Tensor  # (..., G): the only possible counts where not interior
     feasible: Tensor  # (...), bool: such a draw exists at all
-    # Whether all entries are known to be interior, and all groups to have elements and a weight.
-    # Then nothing has to be masked. It is never known where Python must not look at values.
-    ordinary: bool = False
+
+    @property
+    def ordinary(self) -> bool:
+        """Whether all entries are known to be interior, and no group to be without an element.
+
+        Then nothing has to be masked. It is never known where Python must not look at values.
+        """
+        return False
 
     def expand(self, batch_shape: Size) -> Urn:
         """The same urn for a larger batch shape."""
-        fields = grow(batch_shape, self.total.dim(), *self[:-1])
-        return Urn._make((*fields, self.ordinary))
+        return self._make(grow(batch_shape, self.total.dim(), *self))
 
     def flat(self, rows: Tensor) -> Urn:
         """Some urns of the batch, in one dimension."""
         dim = self.total.dim()
-        fields = (x.reshape(-1, *x.shape[dim:])[rows] for x in self[:-1])
-        return Urn._make((*fields, self.ordinary))
+        return self._make(x.reshape(-1, *x.shape[dim:])[rows] for x in self)
 
     def flipped(self) -> Urn:
         """The same urns with the groups in reverse order."""
@@ -49,6 +52,15 @@ class Urn(NamedTuple):
             sizes=self.sizes.flip(-1),
             edge=self.edge.flip(-1),
         )
+
+
+class OrdinaryUrn(Urn):
+    """An urn in which nothing has to be masked."""
+
+    @property
+    def ordinary(self) -> bool:
+        """True."""
+        return True
 
 
 def grow(batch_shape: Size, batch_dim: int, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -82,7 +94,7 @@ def make_urn(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> U
         if interior.all():
             if torch.is_inference_mode_enabled():
                 theta = theta.detach()  # as all other results there
-            return Urn(theta, sizes, total, interior, sizes, interior, ordinary=True)
+            return OrdinaryUrn(theta, sizes, total, interior, sizes, interior)
     present = (theta != -torch.inf) & (sizes > 0)
     zero, one = torch.zeros_like(theta), torch.ones_like(theta)
     reachable = torch.where(present, sizes, zero)
