@@ -215,7 +215,7 @@ def test_module_paths_of_the_first_version_still_lead_to_their_names() -> None:
 OF_LIBRARIES = {
     "_validate_args", "_validate_sample", "_get_checked_instance", "_C", "_functorch", "_model",
     "_process_message", "_setup_prototype", "_prototype_frames", "_create_plates", "_pyro_sample",
-    "_make", "_replace", "_extended_shape", "_is_all_true",
+    "_replace", "_extended_shape", "_is_all_true",
 }  # fmt: skip
 
 

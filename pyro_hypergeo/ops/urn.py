@@ -38,12 +38,12 @@ class Urn(NamedTuple):
 
     def expand(self, batch_shape: Size) -> Urn:
         """The same urn for a larger batch shape."""
-        return self._make(grow(batch_shape, self.total.dim(), *self))
+        return type(self)(*grow(batch_shape, self.total.dim(), *self))
 
     def flat(self, rows: Tensor) -> Urn:
         """Some urns of the batch, in one dimension."""
         dim = self.total.dim()
-        return self._make(x.reshape(-1, *x.shape[dim:])[rows] for x in self)
+        return type(self)(*(x.reshape(-1, *x.shape[dim:])[rows] for x in self))
 
     def flipped(self) -> Urn:
         """The same urns with the groups in reverse order."""
