@@ -15,7 +15,7 @@ from ..law import ExponentialFamily
 from ..log_convolution import log_suffixes
 from ..tracing import in_table
 from ..urn import Bounds
-from .gumbel_softmax import at_remainders, remainders, tempered_softmax
+from .gumbel_softmax import at_remainders, remainders, tempered_softmax, waiting_times
 from .straight_through import moved_counts
 
 
@@ -84,7 +84,8 @@ def gumbel_movement(
     counts: Tensor, law: ExponentialFamily, state: Any, bounds: Bounds, temperature: Tensor
 ) -> Tensor:
     """The movement of each draw under an exponential family, in the shape of the counts."""
-    urn, max_total_count = state.urn, max(bounds.total, 1)
+    # One more than the largest total, for the slopes there.
+    urn, max_total_count = state.urn, bounds.total + 1
     x = counts.double().expand(torch.broadcast_shapes(counts.shape, urn.sizes.shape))
     total = urn.total.unsqueeze(-1)
     total = torch.where(urn.interior.unsqueeze(-1), total, x.sum(-1, keepdim=True))
@@ -119,8 +120,8 @@ def _perturbed(log_probs: Tensor, x: Tensor) -> Tensor:
     # Given this maximum, the others are Gumbel variables truncated at it.
     with torch.no_grad():
         possible = log_probs != -torch.inf
-        exponential = torch.empty_like(log_probs).exponential_()
-        top = torch.empty_like(log_probs[..., :1]).exponential_()
+        exponential = waiting_times(log_probs.shape, like=log_probs)
+        top = waiting_times(log_probs[..., :1].shape, like=log_probs)
         at = in_table(x.unsqueeze(-1).long(), int(log_probs.shape[-1]) - 1)
         own = torch.zeros_like(log_probs).scatter(-1, at, 1.0)
         arrival = exponential * torch.exp(-torch.where(possible, log_probs, 0.0)) * (1 - own)

@@ -1,0 +1,100 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+"""Sums of groups by Fourier transforms: transforms of the groups, periods, windows, slopes."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ..saddlepoint.lattice import Tilted, counted_by_rest, log_moduli, phases
+
+# A window of this many standard deviations on both sides, and this many points more, leaves out
+# less than 1e-14 of the mass of a sum of independent trials.
+_SPREAD, _MARGIN = 8.0, 11
+# A Fourier transform is fast if its length is a product of these.
+_FAST = (3, 5, 7, 11)
+
+
+class Transforms(NamedTuple):
+    """Fourier transforms of groups at half of the nodes of an odd period; the law is real."""
+
+    t: Tensor  # (H,)
+    haversine: Tensor  # (H,): sin(t / 2)^2
+    sine: Tensor  # (H,): sin t
+    log_modulus: Tensor  # (..., G, H)
+    phase: Tensor  # (..., G, H): of what :func:`counted_by_rest` leaves to count
+    counted: Tensor  # (..., G)
+
+
+def group_transforms(groups: Tilted, period: int) -> Transforms:
+    """The transforms of all groups; differentiable in the log-odds."""
+    index = torch.arange(period // 2 + 1, dtype=groups.u.dtype, device=groups.u.device)
+    t = index * (2 * math.pi / period)
+    haversine, sine = torch.sin(0.5 * t).square(), torch.sin(t)
+    modulus, phase = log_moduli(groups, haversine), phases(groups, haversine, sine)
+    return Transforms(t, haversine, sine, modulus, phase, counted_by_rest(groups))
+
+
+def turns(offset: Tensor, period: int) -> Tensor:
+    """The angles offset * t, (..., H), for integer offsets (...), without a loss for large ones."""
+    index = torch.arange(period // 2 + 1, dtype=offset.dtype, device=offset.device)
+    # The product is an integer. It is first reduced modulo the period.
+    return torch.remainder(offset.unsqueeze(-1) * index, period) * (2 * math.pi / period)
+
+
+def slope_along(groups: Tilted, transforms: Transforms, weights: Tensor) -> Tensor:
+    """Derivatives in the log-odds, (..., G), of sum_t Re(w_i(t) log phi_i(t)).
+
+    :param Tensor weights: w, (..., G, H), complex; held fixed.
+    """
+    # d log phi / du = m p q (2 (p - q) sin(t / 2)^2 + i sin t) / |q + p e^{it}|^2
+    pq = groups.p * groups.q
+    scaled = weights / (1 - (4 * pq).unsqueeze(-1) * transforms.haversine)
+    real = torch.matmul(scaled.real, transforms.haversine)
+    imag = torch.matmul(scaled.imag, transforms.sine)
+    return groups.sizes * pq * (2 * (groups.p - groups.q) * real - imag)
+
+
+def points_of_mass(sd: float, most: int) -> int:
+    """How many points around the mean hold the mass of a count up to ``most``; at least 2."""
+    return max(2, min(most + 1, 2 * math.ceil(_SPREAD * sd + _MARGIN) + 1))
+
+
+def fast_period(points: int) -> int:
+    """An odd length of a Fourier transform that is fast; at least ``points``.
+
+    It is odd to avoid t = pi, where a fair coin has modulus 0.
+    """
+    period = points + 1 - points % 2
+    while not _is_product(period):
+        period += 2
+    return period
+
+
+def _is_product(number: int) -> bool:
+    for factor in _FAST:
+        while number % factor == 0:
+            number //= factor
+    return number == 1
+
+
+def binomial_window(u: Tensor, sizes: Tensor, start: Tensor, width: int) -> Tensor:
+    """The pmf of binomials, up to a factor, for ``width`` counts from the start: (..., width)."""
+    steps = torch.arange(width - 1, dtype=u.dtype, device=u.device)
+    k = start.unsqueeze(-1) + steps
+    # From ratios of neighbours: this needs no log-gamma.
+    ratio = torch.log((sizes.unsqueeze(-1) - k).clamp(min=0) / (k + 1)) + u.unsqueeze(-1)
+    # The sum starts so low that it is near 0 where the mass is. There it rounds least.
+    top = ratio.detach().cumsum(-1).amax(-1, keepdim=True).clamp(min=0)
+    return torch.exp(torch.cat([-top, ratio], -1).cumsum(-1))
+
+
+def padded(table: Tensor, by: int = 1) -> Tensor:
+    """A table with zeros on both sides, for indices that leave it."""
+    return pad(table, (by, by))

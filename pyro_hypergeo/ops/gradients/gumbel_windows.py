@@ -1,0 +1,287 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+"""The estimator "gumbel" under Fisher's law, from tables that cover the mass only."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Size, Tensor
+
+from ..autograd import apply
+from ..fisher.bulk_marginals import window_start
+from ..fisher.group_sums import (
+    binomial_window,
+    fast_period,
+    group_transforms,
+    padded,
+    points_of_mass,
+    slope_along,
+    turns,
+)
+from ..fisher.law import FisherLaw
+from ..fisher.state import FisherState
+from ..saddlepoint.lattice import Tilted, tilted_groups
+from ..tracing import inside_transform, largest, nan_unless
+from ..urn import Bounds
+from .gumbel import gumbel_movement
+from .gumbel_softmax import waiting_times
+
+# Probabilities of sums of groups below this are only rounding errors.
+_RAREST = 1e-16
+# A probability that stands for 0 where its logarithm is taken.
+_TINY = 1e-300
+
+
+def fisher_gumbel_movement(
+    counts: Tensor, law: FisherLaw, state: FisherState, bounds: Bounds, temperature: Tensor
+) -> Tensor:
+    """The movement of each draw under Fisher's law, in the shape of the counts.
+
+    It is that of :func:`gumbel_movement` for all draws that have a probability above 1e-13. Others
+    move by a finite number of no meaning. The tables cover the mass of the law only: a window of
+    each group, and one of each sum of the last groups. A Fourier transform gives the sums. The
+    gradient goes back through it in closed form. All is done in the backward pass, so without one
+    it costs nothing. At temperatures above 1 the tails count. There, and in compiled code, which
+    has no complex numbers, the general movement is used.
+    """
+    groups = state.mean.shape[-1]
+    general = groups < 2 or not state.mean.numel() or torch.compiler.is_compiling()
+    if general or largest(temperature.detach() > 1):
+        return gumbel_movement(counts, law, state, bounds, temperature)
+    urn = state.urn
+    x = counts.double().expand(torch.broadcast_shapes(counts.shape, urn.sizes.shape))
+    total = torch.where(urn.interior, urn.total, x.detach().sum(-1)).unsqueeze(-1)
+    left = total - x.cumsum(-1) + x
+    most, width, period = _sizes_of_tables(state, bounds)
+    # From here on, the last group is the first.
+    theta, sizes, mean, x, left = (
+        a.flip(-1) for a in (urn.log_weights, urn.sizes, state.mean.detach(), x, left)
+    )
+    shape = x[..., 1:].shape
+    waiting = waiting_times((*shape, width), like=x)
+    top = waiting_times((*shape, 1), like=x)
+    moved = apply(
+        _Movement,
+        theta,
+        temperature.double(),
+        sizes,
+        state.tilt,
+        mean,
+        x.detach(),
+        left.detach(),
+        waiting,
+        top,
+        most,
+        period,
+    )
+    moved = torch.where(urn.interior.unsqueeze(-1), moved.flip(-1), 0.0)
+    if torch.jit.is_tracing():
+        moved = nan_unless((temperature <= 1).all(), moved)
+    return moved
+
+
+def _sizes_of_tables(state: FisherState, bounds: Bounds) -> tuple[int, int, int]:
+    """The largest count of a group, the width of its window, and the period of the sums."""
+    most, urn = min(bounds.size, bounds.total), state.urn
+    # The variance of a count is at most n / 4: it is that of a sum of n independent trials. The
+    # variance of the sum of independent groups is at most its mean, and a quarter of the elements.
+    sd = 0.5 * math.sqrt(most)
+    sd_of_sum = math.sqrt(min(bounds.total, bounds.elements / 4))
+    if urn.sizes.device.type == "cpu" and not inside_transform():
+        p = torch.sigmoid(urn.log_weights.detach() + state.tilt.unsqueeze(-1))
+        variance = urn.sizes * (p - p * p)
+        of_sum = variance[..., 1:].sum(-1)
+        sd = min(sd, math.sqrt(float(variance.max())))
+        sd_of_sum = min(sd_of_sum, math.sqrt(float(of_sum.max())))
+    period = fast_period(points_of_mass(sd_of_sum, bounds.elements))
+    return most, points_of_mass(sd, most), period
+
+
+class _Movement(torch.autograd.Function):
+    """Draws whose gradient is that of their movement. The last group comes first."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        theta: Tensor,
+        temperature: Tensor,
+        sizes: Tensor,
+        tilt: Tensor,
+        mean: Tensor,
+        x: Tensor,
+        left: Tensor,
+        waiting: Tensor,
+        top: Tensor,
+        most: int,
+        period: int,
+    ) -> Tensor:
+        # Only the gradient of a movement is used.
+        return torch.zeros_like(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:-2])
+        ctx.most, ctx.period = inputs[-2:]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        theta, temperature, sizes, tilt, mean, x, left, waiting, top = ctx.saved_tensors
+        # These are plain tensor operations on the inputs, so autograd gives further derivatives.
+        groups = tilted_groups(theta, sizes, tilt)
+        sums = _sums(groups, mean, ctx.period)
+        scale = temperature.unsqueeze(-1)
+        rows = _rows(groups, sums, mean, x, left, waiting, top, scale, ctx.most)
+        by_left = torch.where(sums.nothing, 1.0, rows.by_left / scale.detach())
+        strength = _strength(grad, by_left) / scale
+        weights = rows.weights * strength.unsqueeze(-1)
+        of_theta = _to_theta(weights, groups, sums, rows, theta)
+        of_temperature = None
+        if ctx.needs_input_grad[1]:
+            of_scale = -strength / scale * (rows.weights * rows.perturbed).sum(-1)
+            of_temperature = of_scale.sum(-1).sum_to_size(temperature.shape)
+        return (of_theta, of_temperature, *[None] * 9)
+
+
+class _Sums(NamedTuple):
+    """Laws of the sums of the groups before each group but the first, in their window."""
+
+    transforms: Any
+    conjugate: Tensor  # (..., G - 1, H): conjugates of their Fourier transforms
+    start: Tensor  # (..., G - 1): the sum that the first probability belongs to
+    probs: Tensor  # (..., G - 1, period + 4): probabilities, 0 if impossible; with 2 zeros beside
+    floored: Tensor  # (..., G - 1, period): without the zeros
+    nothing: Tensor  # (..., G - 1), bool: the groups before hold no element
+
+
+def _sums(groups: Tilted, mean: Tensor, period: int) -> _Sums:
+    before = Tilted(*(field[..., :-1] for field in groups))
+    transforms = group_transforms(before, period)
+    elements = before.sizes.cumsum(-1)
+    start = window_start(mean[..., :-1].cumsum(-1), elements, period)
+    phase = turns(start - transforms.counted.cumsum(-1), period) - transforms.phase.cumsum(-2)
+    conjugate = torch.polar(transforms.log_modulus.cumsum(-2).exp(), phase)
+    floored = torch.fft.irfft(conjugate, n=period).clamp(min=_RAREST)
+    steps = torch.arange(period, dtype=start.dtype, device=start.device)
+    probs = torch.where(steps <= (elements - start).unsqueeze(-1), floored, 0.0)
+    return _Sums(transforms, conjugate, start, padded(probs, 2), floored, elements == 0)
+
+
+class _Rows(NamedTuple):
+    """For each draw, and each group but the first: its window."""
+
+    index: Tensor  # (sample, batch, G - 1, K): the sum that remains, in the window of sums
+    weights: Tensor  # shares times the distance of the count from the mean: they sum to 0
+    perturbed: Tensor  # perturbed log-probabilities
+    by_left: Tensor  # (sample, batch, G - 1): slope of the mean in the remainder, times temperature
+
+
+def _rows(
+    groups: Tilted,
+    sums: _Sums,
+    mean: Tensor,
+    x: Tensor,
+    left: Tensor,
+    waiting: Tensor,
+    top: Tensor,
+    scale: Tensor,
+    most: int,
+) -> _Rows:
+    width = waiting.shape[-1]
+    sizes = groups.sizes[..., 1:]
+    first = window_start(mean[..., 1:], sizes.clamp(max=most), width)
+    terms = binomial_window(groups.u[..., 1:], sizes, first, width)
+    steps = torch.arange(width, dtype=x.dtype, device=x.device)
+    # What is outside of the window of sums gets the zero beside it.
+    highest = (left[..., 1:] - first - sums.start).unsqueeze(-1) + 1
+    index = (highest - steps).clamp(0, sums.floored.shape[-1] + 1).long()
+    joint = terms * _at(sums.probs[..., 1:-1], index)
+    # The largest perturbed log-probability is a Gumbel variable, and independent of the argmax.
+    # Given this maximum, the others are Gumbel variables truncated at it.
+    drawn = (x[..., 1:] - first).clamp(0, width - 1).long().unsqueeze(-1)
+    others = waiting.scatter(-1, drawn, 0.0)
+    joint = joint.clamp(min=_TINY)
+    perturbed = -torch.log(top + others / joint * joint.sum(-1, keepdim=True))
+    if torch.is_grad_enabled():  # for a second derivative: the noise has none
+        log_probs = joint.log() - joint.sum(-1, keepdim=True).log()
+        perturbed = perturbed.detach() + (log_probs - log_probs.detach())
+    shares = torch.softmax(perturbed / scale.unsqueeze(-1), -1)
+    weights = shares * (steps - torch.matmul(shares, steps).unsqueeze(-1))
+    slopes = _at(_slopes(sums.probs), index)
+    by_left = torch.matmul(weights.unsqueeze(-2), slopes.unsqueeze(-1))[..., 0, 0]
+    by_left = by_left.detach()
+    return _Rows(index, weights, perturbed, by_left)
+
+
+def _at(table: Tensor, index: Tensor) -> Tensor:
+    """Entries of a table (batch, G, W) at indices (sample, batch, G, K)."""
+    return table.expand(index.shape[:-1] + table.shape[-1:]).gather(-1, index)
+
+
+def _slopes(probs: Tensor) -> Tensor:
+    """Derivatives of log-probabilities by differences, without the two ends of the table.
+
+    The difference is central where both neighbours exist.
+    """
+    log_probs = probs.detach().log()
+    step = log_probs[..., 1:] - log_probs[..., :-1]
+    exists = step.isfinite()
+    step = torch.where(exists, step, 0.0)
+    number = exists.to(step.dtype)
+    return (step[..., 1:] + step[..., :-1]) / (number[..., 1:] + number[..., :-1]).clamp(min=1)
+
+
+def _strength(grad: Tensor, by_left: Tensor) -> Tensor:
+    """How strongly each group's own movement counts, (..., G - 1), from the gradient (..., G).
+
+    A group moves by its own movement, and it takes a share of what the groups after it (which come
+    first in its draw) have left or taken. So the gradient of the remainder is a recurrence.
+    """
+    # remainder_g = remainder_(g - 1) + by_left_g (grad_g - remainder_(g - 1)), with by_left_0 = 1;
+    # by doubling the number of groups that are joined.
+    kept, added = 1 - by_left, by_left * grad[..., 1:]
+    kept, added = (
+        torch.cat([torch.zeros_like(kept[..., :1]), kept], -1),
+        torch.cat([grad[..., :1], added], -1),
+    )
+    shift = 1
+    while shift < kept.shape[-1]:
+        later = kept[..., shift:]
+        added = torch.cat(
+            [added[..., :shift], torch.addcmul(added[..., shift:], later, added[..., :-shift])], -1
+        )
+        kept = torch.cat([kept[..., :shift], later * kept[..., :-shift]], -1)
+        shift *= 2
+    return grad[..., 1:] - added[..., :-1]
+
+
+def _to_theta(weights: Tensor, groups: Tilted, sums: _Sums, rows: _Rows, theta: Tensor) -> Tensor:
+    """The gradient in the log-weights, (batch, G), from that in the log-probabilities of the rows.
+
+    The log-probability of a count is that of the group, plus that of the sum that remains.
+    """
+    steps = torch.arange(weights.shape[-1], dtype=theta.dtype, device=theta.device)
+    own = torch.matmul(weights, steps)
+    own = own.sum_to_size(theta[..., 1:].shape)
+    # All draws of an urn add to one table.
+    batch, period = sums.floored.shape[:-1], sums.floored.shape[-1]
+    index, weights = (_draws_last(a, batch) for a in (rows.index, weights))
+    of_sums = torch.zeros_like(sums.probs[..., 1:-1]).scatter_add(-1, index, weights)
+    of_probs = of_sums[..., 1:-1] / sums.floored
+    moved = torch.fft.rfft(of_probs) * sums.conjugate.conj()
+    # A group is part of all sums after it.
+    sofar = moved.cumsum(-2)
+    moved = moved + (sofar[..., -1:, :] - sofar)
+    before = Tilted(*(field[..., :-1] for field in groups))
+    slope = slope_along(before, sums.transforms, moved) * (2 / period)
+    return torch.nn.functional.pad(own, (1, 0)) + torch.nn.functional.pad(slope, (0, 1))
+
+
+def _draws_last(rows: Tensor, batch: Size) -> Tensor:
+    """From (sample, batch, G, K) to (batch, G, samples * K)."""
+    rows = rows.expand(rows.shape[: rows.dim() - 1 - len(batch)] + batch + rows.shape[-1:])
+    return rows.reshape((-1, *batch, rows.shape[-1])).movedim(0, -2).flatten(-2)
