@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ..saddlepoint.lattice import Tilted, counted_by_rest, log_moduli, phases
 
@@ -45,20 +44,22 @@ def turns(offset: Tensor, period: int) -> Tensor:
     """The angles offset * t, (..., H), for integer offsets (...), without a loss for large ones."""
     index = torch.arange(period // 2 + 1, dtype=offset.dtype, device=offset.device)
     # The product is an integer. It is first reduced modulo the period.
-    return torch.remainder(offset.unsqueeze(-1) * index, period) * (2 * math.pi / period)
+    return (offset.unsqueeze(-1) * index).remainder_(period).mul_(2 * math.pi / period)
 
 
 def slope_along(groups: Tilted, transforms: Transforms, weights: Tensor) -> Tensor:
     """Derivatives in the log-odds, (..., G), of sum_t Re(w_i(t) log phi_i(t)).
 
-    :param Tensor weights: w, (..., G, H), complex; held fixed.
+    :param Tensor weights: w, (..., G, H), complex, held fixed; it is overwritten.
     """
     # d log phi / du = m p q (2 (p - q) sin(t / 2)^2 + i sin t) / |q + p e^{it}|^2
     pq = groups.p * groups.q
-    scaled = weights / (1 - (4 * pq).unsqueeze(-1) * transforms.haversine)
-    real = torch.matmul(scaled.real, transforms.haversine)
-    imag = torch.matmul(scaled.imag, transforms.sine)
-    return groups.sizes * pq * (2 * (groups.p - groups.q) * real - imag)
+    decay = 1 - (4 * pq).unsqueeze(-1) * transforms.haversine
+    parts = torch.view_as_real(weights.div_(decay)).flatten(-2)
+    # Both sums over t by one product: real and imaginary parts alternate.
+    columns = torch.stack([transforms.haversine, -transforms.sine], -1).diag_embed().flatten(0, 1)
+    real, imag = torch.matmul(parts, columns).unbind(-1)
+    return groups.sizes * pq * (2 * (groups.p - groups.q) * real + imag)
 
 
 def points_of_mass(sd: float, most: int) -> int:
@@ -89,12 +90,7 @@ def binomial_window(u: Tensor, sizes: Tensor, start: Tensor, width: int) -> Tens
     steps = torch.arange(width - 1, dtype=u.dtype, device=u.device)
     k = start.unsqueeze(-1) + steps
     # From ratios of neighbours: this needs no log-gamma.
-    ratio = torch.log((sizes.unsqueeze(-1) - k).clamp(min=0) / (k + 1)) + u.unsqueeze(-1)
+    ratio = (sizes.unsqueeze(-1) - k).clamp_(min=0).div_(k.add_(1)).log_() + u.unsqueeze(-1)
     # The sum starts so low that it is near 0 where the mass is. There it rounds least.
     top = ratio.detach().cumsum(-1).amax(-1, keepdim=True).clamp(min=0)
-    return torch.exp(torch.cat([-top, ratio], -1).cumsum(-1))
-
-
-def padded(table: Tensor, by: int = 1) -> Tensor:
-    """A table with zeros on both sides, for indices that leave it."""
-    return pad(table, (by, by))
+    return torch.cat([-top, ratio], -1).cumsum(-1).exp_()

@@ -37,4 +37,6 @@ def tempered_softmax(log_odds: Tensor, temperature: Tensor) -> Tensor:
 
 def waiting_times(shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Exponential variables: a Gumbel variable is minus the logarithm of one."""
-    return torch.empty(shape, dtype=like.dtype, device=like.device).exponential_()
+    # Not `exponential_`: `vmap` must see that all draws differ.
+    uniform = torch.rand(shape, dtype=like.dtype, device=like.device)
+    return uniform.neg_().log1p_().neg_()

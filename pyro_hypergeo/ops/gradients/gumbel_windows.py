@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Size, Tensor
+from torch.nn.functional import pad
 
 from ..autograd import apply
 from ..fisher.bulk_marginals import window_start
 from ..fisher.group_sums import (
+    Transforms,
     binomial_window,
     fast_period,
     group_transforms,
-    padded,
     points_of_mass,
     slope_along,
     turns,
@@ -56,14 +57,14 @@ def fisher_gumbel_movement(
     x = counts.double().expand(torch.broadcast_shapes(counts.shape, urn.sizes.shape))
     total = torch.where(urn.interior, urn.total, x.detach().sum(-1)).unsqueeze(-1)
     left = total - x.cumsum(-1) + x
-    most, width, period = _sizes_of_tables(state, bounds)
+    widths = _widths(state, bounds)
     # From here on, the last group is the first.
     theta, sizes, mean, x, left = (
         a.flip(-1) for a in (urn.log_weights, urn.sizes, state.mean.detach(), x, left)
     )
     shape = x[..., 1:].shape
-    waiting = waiting_times((*shape, width), like=x)
-    top = waiting_times((*shape, 1), like=x)
+    waiting = waiting_times((*shape, widths.count), like=x)
+    top = waiting_times((*shape, 1), like=x).clamp(min=_TINY)
     moved = apply(
         _Movement,
         theta,
@@ -75,8 +76,9 @@ def fisher_gumbel_movement(
         left.detach(),
         waiting,
         top,
-        most,
-        period,
+        widths.most,
+        widths.sum,
+        widths.period,
     )
     moved = torch.where(urn.interior.unsqueeze(-1), moved.flip(-1), 0.0)
     if torch.jit.is_tracing():
@@ -84,21 +86,30 @@ def fisher_gumbel_movement(
     return moved
 
 
-def _sizes_of_tables(state: FisherState, bounds: Bounds) -> tuple[int, int, int]:
-    """The largest count of a group, the width of its window, and the period of the sums."""
-    most, urn = min(bounds.size, bounds.total), state.urn
+class _Widths(NamedTuple):
+    """Sizes of tables, as Python numbers."""
+
+    most: int  # the largest count of a group
+    count: int  # the width of the window of a count
+    sum: int  # the width of the window of a sum
+    period: int  # of the Fourier transform
+
+
+def _widths(state: FisherState, bounds: Bounds) -> _Widths:
+    urn, most = state.urn, min(bounds.size, bounds.total)
     # The variance of a count is at most n / 4: it is that of a sum of n independent trials. The
     # variance of the sum of independent groups is at most its mean, and a quarter of the elements.
-    sd = 0.5 * math.sqrt(most)
-    sd_of_sum = math.sqrt(min(bounds.total, bounds.elements / 4))
+    sd, sd_of_sum = 0.5 * math.sqrt(most), math.sqrt(min(bounds.total, bounds.elements / 4))
     if urn.sizes.device.type == "cpu" and not inside_transform():
         p = torch.sigmoid(urn.log_weights.detach() + state.tilt.unsqueeze(-1))
         variance = urn.sizes * (p - p * p)
-        of_sum = variance[..., 1:].sum(-1)
         sd = min(sd, math.sqrt(float(variance.max())))
-        sd_of_sum = min(sd_of_sum, math.sqrt(float(of_sum.max())))
-    period = fast_period(points_of_mass(sd_of_sum, bounds.elements))
-    return most, points_of_mass(sd, most), period
+        sd_of_sum = min(sd_of_sum, math.sqrt(float(variance.sum(-1).max())))
+    # Given the total, a sum of some groups varies at most half as much as all groups without it.
+    window = points_of_mass(sd_of_sum / 2, bounds.elements)
+    # What the period folds into the window is in the tails of the law without a given total.
+    points = (window + points_of_mass(sd_of_sum, bounds.elements)) // 2 + 1
+    return _Widths(most, points_of_mass(sd, most), window, fast_period(points))
 
 
 class _Movement(torch.autograd.Function):
@@ -118,6 +129,7 @@ class _Movement(torch.autograd.Function):
         waiting: Tensor,
         top: Tensor,
         most: int,
+        width: int,
         period: int,
     ) -> Tensor:
         # Only the gradient of a movement is used.
@@ -125,15 +137,15 @@ class _Movement(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:-2])
-        ctx.most, ctx.period = inputs[-2:]
+        ctx.save_for_backward(*inputs[:-3])
+        ctx.most, ctx.width, ctx.period = inputs[-3:]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         theta, temperature, sizes, tilt, mean, x, left, waiting, top = ctx.saved_tensors
         # These are plain tensor operations on the inputs, so autograd gives further derivatives.
         groups = tilted_groups(theta, sizes, tilt)
-        sums = _sums(groups, mean, ctx.period)
+        sums = _sums(groups, mean, ctx.width, ctx.period)
         scale = temperature.unsqueeze(-1)
         rows = _rows(groups, sums, mean, x, left, waiting, top, scale, ctx.most)
         by_left = torch.where(sums.nothing, 1.0, rows.by_left / scale.detach())
@@ -144,37 +156,37 @@ class _Movement(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             of_scale = -strength / scale * (rows.weights * rows.perturbed).sum(-1)
             of_temperature = of_scale.sum(-1).sum_to_size(temperature.shape)
-        return (of_theta, of_temperature, *[None] * 9)
+        return (of_theta, of_temperature, *[None] * 10)
 
 
 class _Sums(NamedTuple):
     """Laws of the sums of the groups before each group but the first, in their window."""
 
-    transforms: Any
+    transforms: Transforms
     conjugate: Tensor  # (..., G - 1, H): conjugates of their Fourier transforms
     start: Tensor  # (..., G - 1): the sum that the first probability belongs to
-    probs: Tensor  # (..., G - 1, period + 4): probabilities, 0 if impossible; with 2 zeros beside
-    floored: Tensor  # (..., G - 1, period): without the zeros
+    floored: Tensor  # (..., G - 1, W): probabilities, at least `_RAREST`
+    possible: Tensor  # (..., G - 1, W + 4): 0 where impossible; with 2 zeros on both sides
     nothing: Tensor  # (..., G - 1), bool: the groups before hold no element
 
 
-def _sums(groups: Tilted, mean: Tensor, period: int) -> _Sums:
+def _sums(groups: Tilted, mean: Tensor, width: int, period: int) -> _Sums:
     before = Tilted(*(field[..., :-1] for field in groups))
     transforms = group_transforms(before, period)
     elements = before.sizes.cumsum(-1)
-    start = window_start(mean[..., :-1].cumsum(-1), elements, period)
+    start = window_start(mean[..., :-1].cumsum(-1), elements, width)
     phase = turns(start - transforms.counted.cumsum(-1), period) - transforms.phase.cumsum(-2)
-    conjugate = torch.polar(transforms.log_modulus.cumsum(-2).exp(), phase)
-    floored = torch.fft.irfft(conjugate, n=period).clamp(min=_RAREST)
-    steps = torch.arange(period, dtype=start.dtype, device=start.device)
-    probs = torch.where(steps <= (elements - start).unsqueeze(-1), floored, 0.0)
-    return _Sums(transforms, conjugate, start, padded(probs, 2), floored, elements == 0)
+    conjugate = torch.complex(transforms.log_modulus.cumsum(-2), phase).exp_()
+    floored = torch.fft.irfft(conjugate, n=period)[..., :width].clamp(min=_RAREST)
+    steps = torch.arange(width, dtype=start.dtype, device=start.device)
+    possible = torch.where(steps <= (elements - start).unsqueeze(-1), floored, 0.0)
+    return _Sums(transforms, conjugate, start, floored, pad(possible, (2, 2)), elements == 0)
 
 
 class _Rows(NamedTuple):
-    """For each draw, and each group but the first: its window."""
+    """For each draw, and each group but the first: its window of K counts."""
 
-    index: Tensor  # (sample, batch, G - 1, K): the sum that remains, in the window of sums
+    index: Tensor  # (sample, batch, G - 1, K): the place of the sum that remains, from 0 to W + 1
     weights: Tensor  # shares times the distance of the count from the mean: they sum to 0
     perturbed: Tensor  # perturbed log-probabilities
     by_left: Tensor  # (sample, batch, G - 1): slope of the mean in the remainder, times temperature
@@ -191,48 +203,47 @@ def _rows(
     scale: Tensor,
     most: int,
 ) -> _Rows:
-    width = waiting.shape[-1]
+    width, last = int(waiting.shape[-1]), int(sums.floored.shape[-1]) + 1
     sizes = groups.sizes[..., 1:]
     first = window_start(mean[..., 1:], sizes.clamp(max=most), width)
     terms = binomial_window(groups.u[..., 1:], sizes, first, width)
-    steps = torch.arange(width, dtype=x.dtype, device=x.device)
-    # What is outside of the window of sums gets the zero beside it.
-    highest = (left[..., 1:] - first - sums.start).unsqueeze(-1) + 1
-    index = (highest - steps).clamp(0, sums.floored.shape[-1] + 1).long()
-    joint = terms * _at(sums.probs[..., 1:-1], index)
+    # What is outside of the window of sums gets the zeros beside it. One more count on both sides
+    # serves the slopes.
+    highest = (left[..., 1:] - first - sums.start).long().unsqueeze(-1) + 2
+    index = (highest - torch.arange(width + 2, device=x.device)).clamp_(0, last)
+    after = sums.possible[..., 1:-1]
+    after = after.expand(index.shape[:-1] + after.shape[-1:]).gather(-1, index)
+    joint = (terms * after[..., 1:-1]).clamp(min=_TINY)
+    mass = joint.sum(-1, keepdim=True)
     # The largest perturbed log-probability is a Gumbel variable, and independent of the argmax.
     # Given this maximum, the others are Gumbel variables truncated at it.
     drawn = (x[..., 1:] - first).clamp(0, width - 1).long().unsqueeze(-1)
-    others = waiting.scatter(-1, drawn, 0.0)
-    joint = joint.clamp(min=_TINY)
-    perturbed = -torch.log(top + others / joint * joint.sum(-1, keepdim=True))
+    arrival = waiting.scatter(-1, drawn, 0.0).div_(joint.detach()).mul_(mass.detach()).add_(top)
+    perturbed = arrival.log_().neg_()
     if torch.is_grad_enabled():  # for a second derivative: the noise has none
-        log_probs = joint.log() - joint.sum(-1, keepdim=True).log()
-        perturbed = perturbed.detach() + (log_probs - log_probs.detach())
+        log_probs = joint.log() - mass.log()
+        perturbed = perturbed + (log_probs - log_probs.detach())
     shares = torch.softmax(perturbed / scale.unsqueeze(-1), -1)
-    weights = shares * (steps - torch.matmul(shares, steps).unsqueeze(-1))
-    slopes = _at(_slopes(sums.probs), index)
-    by_left = torch.matmul(weights.unsqueeze(-2), slopes.unsqueeze(-1))[..., 0, 0]
-    by_left = by_left.detach()
-    return _Rows(index, weights, perturbed, by_left)
+    steps = torch.arange(width, dtype=x.dtype, device=x.device)
+    weights = (steps - torch.matmul(shares, steps).unsqueeze(-1)).mul_(shares)
+    with torch.no_grad():
+        slopes = _slopes(after).unsqueeze(-1)
+        by_left = torch.matmul(weights.unsqueeze(-2), slopes)[..., 0, 0]
+    return _Rows(index[..., 1:-1], weights, perturbed, by_left)
 
 
-def _at(table: Tensor, index: Tensor) -> Tensor:
-    """Entries of a table (batch, G, W) at indices (sample, batch, G, K)."""
-    return table.expand(index.shape[:-1] + table.shape[-1:]).gather(-1, index)
+def _slopes(after: Tensor) -> Tensor:
+    """Derivatives of log-probabilities in the remainder, (..., K), from probabilities (..., K + 2).
 
-
-def _slopes(probs: Tensor) -> Tensor:
-    """Derivatives of log-probabilities by differences, without the two ends of the table.
-
-    The difference is central where both neighbours exist.
+    The difference is central where both neighbours exist. The remainder falls along the table.
     """
-    log_probs = probs.detach().log()
-    step = log_probs[..., 1:] - log_probs[..., :-1]
+    after = after.log()
+    step = after[..., :-1] - after[..., 1:]
     exists = step.isfinite()
     step = torch.where(exists, step, 0.0)
     number = exists.to(step.dtype)
-    return (step[..., 1:] + step[..., :-1]) / (number[..., 1:] + number[..., :-1]).clamp(min=1)
+    number = (number[..., 1:] + number[..., :-1]).clamp_(min=1)
+    return (step[..., 1:] + step[..., :-1]).div_(number)
 
 
 def _strength(grad: Tensor, by_left: Tensor) -> Tensor:
@@ -265,23 +276,21 @@ def _to_theta(weights: Tensor, groups: Tilted, sums: _Sums, rows: _Rows, theta: 
     The log-probability of a count is that of the group, plus that of the sum that remains.
     """
     steps = torch.arange(weights.shape[-1], dtype=theta.dtype, device=theta.device)
-    own = torch.matmul(weights, steps)
-    own = own.sum_to_size(theta[..., 1:].shape)
+    own = torch.matmul(weights, steps).sum_to_size(theta[..., 1:].shape)
     # All draws of an urn add to one table.
-    batch, period = sums.floored.shape[:-1], sums.floored.shape[-1]
-    index, weights = (_draws_last(a, batch) for a in (rows.index, weights))
-    of_sums = torch.zeros_like(sums.probs[..., 1:-1]).scatter_add(-1, index, weights)
-    of_probs = of_sums[..., 1:-1] / sums.floored
-    moved = torch.fft.rfft(of_probs) * sums.conjugate.conj()
+    index, weights = (_draws_last(a, theta[..., 1:].shape) for a in (rows.index, weights))
+    of_sums = torch.zeros_like(sums.possible[..., 1:-1]).scatter_add(-1, index, weights)
+    period = 2 * int(sums.conjugate.shape[-1]) - 1
+    of_sums = torch.fft.rfft(of_sums[..., 1:-1] / sums.floored, n=period)
+    of_sums = of_sums * sums.conjugate.conj()
     # A group is part of all sums after it.
-    sofar = moved.cumsum(-2)
-    moved = moved + (sofar[..., -1:, :] - sofar)
+    sofar = of_sums.cumsum(-2)
+    of_sums = (of_sums + sofar[..., -1:, :]).sub_(sofar)
     before = Tilted(*(field[..., :-1] for field in groups))
-    slope = slope_along(before, sums.transforms, moved) * (2 / period)
-    return torch.nn.functional.pad(own, (1, 0)) + torch.nn.functional.pad(slope, (0, 1))
+    slope = slope_along(before, sums.transforms, of_sums) * (2 / period)
+    return pad(own, (1, 0)) + pad(slope, (0, 1))
 
 
 def _draws_last(rows: Tensor, batch: Size) -> Tensor:
     """From (sample, batch, G, K) to (batch, G, samples * K)."""
-    rows = rows.expand(rows.shape[: rows.dim() - 1 - len(batch)] + batch + rows.shape[-1:])
     return rows.reshape((-1, *batch, rows.shape[-1])).movedim(0, -2).flatten(-2)
