@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 
 from ..saddlepoint.lattice import Tilted, counted_by_rest, log_moduli, phases
+from ..tracing import inside_transform
+from ..urn import Bounds
+from .state import FisherState
 
 # A window of this many standard deviations on both sides, and this many points more, leaves out
 # less than 1e-14 of the mass of a sum of independent trials.
@@ -62,12 +65,40 @@ def slope_along(groups: Tilted, transforms: Transforms, weights: Tensor) -> Tens
     return groups.sizes * pq * (2 * (groups.p - groups.q) * real + imag)
 
 
-def points_of_mass(sd: float, most: int) -> int:
+class Widths(NamedTuple):
+    """Sizes of tables that cover the mass, as Python numbers."""
+
+    most: int  # the largest count of a group
+    count: int  # the width of the window of a count
+    sum: int  # the width of the window of the sum of some groups
+    period: int  # of a Fourier transform
+
+
+def table_widths(state: FisherState, bounds: Bounds) -> Widths:
+    """How large tables must be: on the CPU from the variances, elsewhere from the sizes alone."""
+    urn, most = state.urn, min(bounds.size, bounds.total)
+    # The variance of a count is at most n / 4: it is that of a sum of n independent trials. The
+    # variance of the sum of independent groups is at most its mean, and a quarter of the elements.
+    sd, sd_of_sum = 0.5 * math.sqrt(most), math.sqrt(min(bounds.total, bounds.elements / 4))
+    if urn.sizes.device.type == "cpu" and not inside_transform() and urn.sizes.numel():
+        p = torch.sigmoid(urn.log_weights.detach() + state.tilt.unsqueeze(-1))
+        variance = urn.sizes * (p - p * p)
+        sd = min(sd, math.sqrt(float(variance.max())))
+        sd_of_sum = min(sd_of_sum, math.sqrt(float(variance.sum(-1).max())))
+    count = _points_of_mass(sd, most)
+    # Given the total, a sum of some groups varies at most half as much as all groups without it.
+    window = _points_of_mass(sd_of_sum / 2, bounds.elements)
+    # What the period folds into a window is in the tails of the law without a given total.
+    points = (max(count, window) + _points_of_mass(sd_of_sum, bounds.elements)) // 2 + 1
+    return Widths(most, count, window, _fast_period(max(count, window, points)))
+
+
+def _points_of_mass(sd: float, most: int) -> int:
     """How many points around the mean hold the mass of a count up to ``most``; at least 2."""
     return max(2, min(most + 1, 2 * math.ceil(_SPREAD * sd + _MARGIN) + 1))
 
 
-def fast_period(points: int) -> int:
+def _fast_period(points: int) -> int:
     """An odd length of a Fourier transform that is fast; at least ``points``.
 
     It is odd to avoid t = pi, where a fair coin has modulus 0.

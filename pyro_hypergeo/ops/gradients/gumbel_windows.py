@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import torch
-from torch import Size, Tensor
+from torch import Tensor
 from torch.nn.functional import pad
 
 from ..autograd import apply
@@ -17,19 +16,19 @@ from ..fisher.bulk_marginals import window_start
 from ..fisher.group_sums import (
     Transforms,
     binomial_window,
-    fast_period,
     group_transforms,
-    points_of_mass,
     slope_along,
+    table_widths,
     turns,
 )
 from ..fisher.law import FisherLaw
 from ..fisher.state import FisherState
 from ..saddlepoint.lattice import Tilted, tilted_groups
-from ..tracing import inside_transform, largest, nan_unless
+from ..tracing import largest, nan_unless
 from ..urn import Bounds
 from .gumbel import gumbel_movement
 from .gumbel_softmax import waiting_times
+from .straight_through import draws_last
 
 # Probabilities of sums of groups below this are only rounding errors.
 _RAREST = 1e-16
@@ -57,7 +56,7 @@ def fisher_gumbel_movement(
     x = counts.double().expand(torch.broadcast_shapes(counts.shape, urn.sizes.shape))
     total = torch.where(urn.interior, urn.total, x.detach().sum(-1)).unsqueeze(-1)
     left = total - x.cumsum(-1) + x
-    widths = _widths(state, bounds)
+    widths = table_widths(state, bounds)
     # From here on, the last group is the first.
     theta, sizes, mean, x, left = (
         a.flip(-1) for a in (urn.log_weights, urn.sizes, state.mean.detach(), x, left)
@@ -84,32 +83,6 @@ def fisher_gumbel_movement(
     if torch.jit.is_tracing():
         moved = nan_unless((temperature <= 1).all(), moved)
     return moved
-
-
-class _Widths(NamedTuple):
-    """Sizes of tables, as Python numbers."""
-
-    most: int  # the largest count of a group
-    count: int  # the width of the window of a count
-    sum: int  # the width of the window of a sum
-    period: int  # of the Fourier transform
-
-
-def _widths(state: FisherState, bounds: Bounds) -> _Widths:
-    urn, most = state.urn, min(bounds.size, bounds.total)
-    # The variance of a count is at most n / 4: it is that of a sum of n independent trials. The
-    # variance of the sum of independent groups is at most its mean, and a quarter of the elements.
-    sd, sd_of_sum = 0.5 * math.sqrt(most), math.sqrt(min(bounds.total, bounds.elements / 4))
-    if urn.sizes.device.type == "cpu" and not inside_transform():
-        p = torch.sigmoid(urn.log_weights.detach() + state.tilt.unsqueeze(-1))
-        variance = urn.sizes * (p - p * p)
-        sd = min(sd, math.sqrt(float(variance.max())))
-        sd_of_sum = min(sd_of_sum, math.sqrt(float(variance.sum(-1).max())))
-    # Given the total, a sum of some groups varies at most half as much as all groups without it.
-    window = points_of_mass(sd_of_sum / 2, bounds.elements)
-    # What the period folds into the window is in the tails of the law without a given total.
-    points = (window + points_of_mass(sd_of_sum, bounds.elements)) // 2 + 1
-    return _Widths(most, points_of_mass(sd, most), window, fast_period(points))
 
 
 class _Movement(torch.autograd.Function):
@@ -278,7 +251,7 @@ def _to_theta(weights: Tensor, groups: Tilted, sums: _Sums, rows: _Rows, theta: 
     steps = torch.arange(weights.shape[-1], dtype=theta.dtype, device=theta.device)
     own = torch.matmul(weights, steps).sum_to_size(theta[..., 1:].shape)
     # All draws of an urn add to one table.
-    index, weights = (_draws_last(a, theta[..., 1:].shape) for a in (rows.index, weights))
+    index, weights = (draws_last(a, theta[..., 1:].shape) for a in (rows.index, weights))
     of_sums = torch.zeros_like(sums.possible[..., 1:-1]).scatter_add(-1, index, weights)
     period = 2 * int(sums.conjugate.shape[-1]) - 1
     of_sums = torch.fft.rfft(of_sums[..., 1:-1] / sums.floored, n=period)
@@ -289,8 +262,3 @@ def _to_theta(weights: Tensor, groups: Tilted, sums: _Sums, rows: _Rows, theta: 
     before = Tilted(*(field[..., :-1] for field in groups))
     slope = slope_along(before, sums.transforms, of_sums) * (2 / period)
     return pad(own, (1, 0)) + pad(slope, (0, 1))
-
-
-def _draws_last(rows: Tensor, batch: Size) -> Tensor:
-    """From (sample, batch, G, K) to (batch, G, samples * K)."""
-    return rows.reshape((-1, *batch, rows.shape[-1])).movedim(0, -2).flatten(-2)
