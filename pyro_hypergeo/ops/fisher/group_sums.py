@@ -47,7 +47,8 @@ def turns(offset: Tensor, period: int) -> Tensor:
     """The angles offset * t, (..., H), for integer offsets (...), without a loss for large ones."""
     index = torch.arange(period // 2 + 1, dtype=offset.dtype, device=offset.device)
     # The product is an integer. It is first reduced modulo the period.
-    return (offset.unsqueeze(-1) * index).remainder_(period).mul_(2 * math.pi / period)
+    turned = torch.remainder(offset.unsqueeze(-1) * index, period)
+    return turned.mul_(2 * math.pi / period)
 
 
 def slope_along(groups: Tilted, transforms: Transforms, weights: Tensor) -> Tensor:
@@ -121,7 +122,7 @@ def binomial_window(u: Tensor, sizes: Tensor, start: Tensor, width: int) -> Tens
     steps = torch.arange(width - 1, dtype=u.dtype, device=u.device)
     k = start.unsqueeze(-1) + steps
     # From ratios of neighbours: this needs no log-gamma.
-    ratio = (sizes.unsqueeze(-1) - k).clamp_(min=0).div_(k.add_(1)).log_() + u.unsqueeze(-1)
+    ratio = (sizes.unsqueeze(-1) - k).clamp(min=0).div_(k.add_(1)).log_() + u.unsqueeze(-1)
     # The sum starts so low that it is near 0 where the mass is. There it rounds least.
     top = ratio.detach().cumsum(-1).amax(-1, keepdim=True).clamp(min=0)
     return torch.cat([-top, ratio], -1).cumsum(-1).exp_()

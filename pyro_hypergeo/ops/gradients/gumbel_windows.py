@@ -183,7 +183,7 @@ def _rows(
     # What is outside of the window of sums gets the zeros beside it. One more count on both sides
     # serves the slopes.
     highest = (left[..., 1:] - first - sums.start).long().unsqueeze(-1) + 2
-    index = (highest - torch.arange(width + 2, device=x.device)).clamp_(0, last)
+    index = (highest - torch.arange(width + 2, device=x.device)).clamp(0, last)
     after = sums.possible[..., 1:-1]
     after = after.expand(index.shape[:-1] + after.shape[-1:]).gather(-1, index)
     joint = (terms * after[..., 1:-1]).clamp(min=_TINY)
@@ -215,7 +215,7 @@ def _slopes(after: Tensor) -> Tensor:
     exists = step.isfinite()
     step = torch.where(exists, step, 0.0)
     number = exists.to(step.dtype)
-    number = (number[..., 1:] + number[..., :-1]).clamp_(min=1)
+    number = (number[..., 1:] + number[..., :-1]).clamp(min=1)
     return (step[..., 1:] + step[..., :-1]).div_(number)
 
 
