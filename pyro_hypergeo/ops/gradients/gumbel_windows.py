@@ -80,6 +80,8 @@ def fisher_gumbel_movement(
         widths.period,
     )
     moved = torch.where(urn.interior.unsqueeze(-1), moved.flip(-1), 0.0)
+    # The windows of a trace may miss the counts of an urn for which it does not hold.
+    moved = bounds.guard(moved, urn.log_weights)
     if torch.jit.is_tracing():
         moved = nan_unless((temperature <= 1).all(), moved)
     return moved
@@ -190,7 +192,7 @@ def _rows(
     mass = joint.sum(-1, keepdim=True)
     # The largest perturbed log-probability is a Gumbel variable, and independent of the argmax.
     # Given this maximum, the others are Gumbel variables truncated at it.
-    drawn = (x[..., 1:] - first).clamp(0, width - 1).long().unsqueeze(-1)
+    drawn = (x[..., 1:] - first).long().clamp(0, width - 1).unsqueeze(-1)
     arrival = waiting.scatter(-1, drawn, 0.0).div_(joint.detach()).mul_(mass.detach()).add_(top)
     perturbed = arrival.log_().neg_()
     if torch.is_grad_enabled():  # for a second derivative: the noise has none

@@ -105,7 +105,9 @@ def implicit_movement(
         widths.period,
         forward_mode=_MovementForwardMode,
     )
-    return torch.where(urn.interior.unsqueeze(-1), moved, 0.0)
+    moved = torch.where(urn.interior.unsqueeze(-1), moved, 0.0)
+    # The windows of a trace may miss the counts of an urn for which it does not hold.
+    return bounds.guard(moved, urn.log_weights)
 
 
 class _Movement(torch.autograd.Function):
@@ -197,7 +199,7 @@ def _of_cdf(
 ) -> Tensor:
     """The gradient in the cdf, (batch, G, W + 4): of 2 counts before the window, and 2 after it."""
     width = int(probs.shape[-1])
-    at = (x - start).clamp(0, width - 1).long().unsqueeze(-1)
+    at = (x - start).long().clamp(0, width - 1).unsqueeze(-1)
     index = at + torch.arange(5, device=x.device)
     table = pad(probs, (2, 2))
     near = table.expand(index.shape[:-1] + table.shape[-1:]).gather(-1, index)  # of x - 2, ...
