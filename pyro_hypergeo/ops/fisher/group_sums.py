@@ -51,6 +51,19 @@ def turns(offset: Tensor, period: int) -> Tensor:
     return turned.mul_(2 * math.pi / period)
 
 
+def transforms_of_others(transforms: Transforms, rest: Tensor, period: int) -> Tensor:
+    """For each group, the transform of the sum of all other groups, times exp(-i rest t).
+
+    Its inverse transform has the probability of the sum ``rest - k`` at place k. (..., G, H)
+    """
+    counted = transforms.counted
+    offset = rest - (counted.sum(-1, keepdim=True) - counted)
+    phase = transforms.phase.sum(-2, keepdim=True) - transforms.phase - turns(offset, period)
+    modulus = transforms.log_modulus.sum(-2, keepdim=True) - transforms.log_modulus
+    # Not `polar`: its gradient is NaN where it underflows.
+    return torch.complex(modulus, phase).exp_()
+
+
 def slope_along(groups: Tilted, transforms: Transforms, weights: Tensor) -> Tensor:
     """Derivatives in the log-odds, (..., G), of sum_t Re(w_i(t) log phi_i(t)).
 
@@ -77,10 +90,12 @@ class Widths(NamedTuple):
 
 def table_widths(state: FisherState, bounds: Bounds) -> Widths:
     """How large tables must be: on the CPU from the variances, elsewhere from the sizes alone."""
-    urn, most = state.urn, min(bounds.size, bounds.total)
+    # A trace may be run with a larger total.
+    total = bounds.elements if torch.jit.is_tracing() else bounds.total
+    urn, most = state.urn, min(bounds.size, total)
     # The variance of a count is at most n / 4: it is that of a sum of n independent trials. The
     # variance of the sum of independent groups is at most its mean, and a quarter of the elements.
-    sd, sd_of_sum = 0.5 * math.sqrt(most), math.sqrt(min(bounds.total, bounds.elements / 4))
+    sd, sd_of_sum = 0.5 * math.sqrt(most), math.sqrt(min(total, bounds.elements / 4))
     if urn.sizes.device.type == "cpu" and not inside_transform() and urn.sizes.numel():
         p = torch.sigmoid(urn.log_weights.detach() + state.tilt.unsqueeze(-1))
         variance = urn.sizes * (p - p * p)

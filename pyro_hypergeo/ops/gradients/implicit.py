@@ -18,7 +18,7 @@ from ..fisher.group_sums import (
     group_transforms,
     slope_along,
     table_widths,
-    turns,
+    transforms_of_others,
 )
 from ..fisher.law import FISHER
 from ..fisher.state import FisherState
@@ -170,10 +170,7 @@ def _slope(
     start = window_start(mean, sizes.clamp(max=most), width)
     transforms = group_transforms(groups, period)
     terms = binomial_window(groups.u, sizes, start, width)
-    offset = total.unsqueeze(-1) - start + transforms.counted - transforms.counted.sum(-1, True)
-    phase = transforms.phase.sum(-2, True) - transforms.phase - turns(offset, period)
-    modulus = transforms.log_modulus.sum(-2, True) - transforms.log_modulus
-    others = torch.complex(modulus, phase).exp_()
+    others = transforms_of_others(transforms, total.unsqueeze(-1) - start, period)
     joint = terms * torch.fft.irfft(others, n=period)[..., :width].clamp(min=0)
     mass = joint.sum(-1, keepdim=True)
     probs = joint / mass
