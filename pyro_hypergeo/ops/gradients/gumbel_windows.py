@@ -26,8 +26,8 @@ from ..fisher.state import FisherState
 from ..saddlepoint.lattice import Tilted, tilted_groups
 from ..tracing import largest, nan_unless
 from ..urn import Bounds
-from .gumbel import gumbel_movement
 from .gumbel_softmax import waiting_times
+from .gumbel_tables import gumbel_movement
 from .straight_through import draws_last
 
 # Probabilities of sums of groups below this are only rounding errors.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..fisher.law import FisherLaw
 from ..law import ExponentialFamily, Law
 from .affine import affine_movement, fisher_affine_movement
-from .gumbel import gumbel_movement
+from .gumbel_tables import gumbel_movement
 from .gumbel_windows import fisher_gumbel_movement
 from .implicit import implicit_movement
 from .mean import mean_movement
