@@ -189,7 +189,8 @@ def _rows(
     after = sums.possible[..., 1:-1]
     after = after.expand(index.shape[:-1] + after.shape[-1:]).gather(-1, index)
     joint = (terms * after[..., 1:-1]).clamp(min=_TINY)
-    mass = joint.sum(-1, keepdim=True)
+    # A count outside of all windows does not move.
+    mass = joint.sum(-1, keepdim=True).clamp(min=_TINY**0.5)
     # The largest perturbed log-probability is a Gumbel variable, and independent of the argmax.
     # Given this maximum, the others are Gumbel variables truncated at it.
     drawn = (x[..., 1:] - first).long().clamp(0, width - 1).unsqueeze(-1)
@@ -256,7 +257,10 @@ def _to_theta(weights: Tensor, groups: Tilted, sums: _Sums, rows: _Rows, theta: 
     index, weights = (draws_last(a, theta[..., 1:].shape) for a in (rows.index, weights))
     of_sums = torch.zeros_like(sums.possible[..., 1:-1]).scatter_add(-1, index, weights)
     period = 2 * int(sums.conjugate.shape[-1]) - 1
-    of_sums = torch.fft.rfft(of_sums[..., 1:-1] / sums.floored, n=period)
+    # Rounding errors have no derivative.
+    known = sums.floored > 10 * _RAREST
+    of_sums = torch.where(known, of_sums[..., 1:-1] / sums.floored, 0.0)
+    of_sums = torch.fft.rfft(of_sums, n=period)
     of_sums = of_sums * sums.conjugate.conj()
     # A group is part of all sums after it.
     sofar = of_sums.cumsum(-2)
