@@ -42,11 +42,10 @@ def marginal_windows(state: FisherState, bounds: Bounds) -> Windows:
     """Marginals of all groups where they have mass, by one Fourier transform for each group.
 
     The absolute error is about 1e-14 at most. In the tails, use :func:`log_marginals`.
-    Differentiable in the log-weights. Cost: O(G (M + sqrt(N)) log N), with M the largest size and
-    N elements.
+    Differentiable in the log-weights. Cost: O(G sqrt(N) log N), with N elements.
     """
     urn, widths = state.urn, table_widths(state, bounds)
-    width, period = widths.count, widths.period
+    width, period = widths.of_count, widths.period
     groups = tilted_groups(urn.log_weights, urn.sizes, state.tilt)
     start = window_start(state.mean, urn.sizes.clamp(max=widths.most), width)
     counts = start.unsqueeze(-1) + torch.arange(width, dtype=start.dtype, device=start.device)
@@ -77,7 +76,7 @@ def entropy(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Te
         H = A(\theta) - \sum_i \Bigl( \theta_i E[x_i] + E \log \tbinom{m_i}{x_i} \Bigr)
 
     The expectations come from the marginals, without a sum over the support. Differentiable in the
-    log-weights. Cost: O(G (max m + sqrt(N)) log N) at most, with N elements.
+    log-weights. Cost: O(G sqrt(N) log N), with N elements.
 
     :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
     :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.

@@ -83,8 +83,8 @@ class Widths(NamedTuple):
     """Sizes of tables that cover the mass, as Python numbers."""
 
     most: int  # the largest count of a group
-    count: int  # the width of the window of a count
-    sum: int  # the width of the window of the sum of some groups
+    of_count: int  # the width of the window of a count
+    of_sum: int  # the width of the window of the sum of some groups
     period: int  # of a Fourier transform
 
 

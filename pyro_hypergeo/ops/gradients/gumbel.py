@@ -35,8 +35,12 @@ def gumbel_gradient(
 
     The remainder :math:`r_i` moves too: central differences extend the log-probabilities to real
     remainders. The last group with elements takes all that is left. The value is that of
-    ``counts``, unchanged. Cost: O(G n M) for each batch entry and O(G M) for each draw, with M the
-    largest size.
+    ``counts``, unchanged. Counts of a probability below 1e-13 have a finite gradient without a
+    meaning.
+
+    Cost: O(G sqrt(N) log N) for each batch entry with N elements, and O(G sqrt(M)) for each draw,
+    with M the largest size; all in the backward pass. At temperatures above 1 the tails count.
+    There, and in compiled code, the cost is O(G n M) for each batch entry and O(G M) for each draw.
 
     :param Tensor counts: draws from the law, shape ``sample_shape + (..., G)``.
     :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.

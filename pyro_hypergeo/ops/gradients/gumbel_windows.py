@@ -42,7 +42,7 @@ def fisher_gumbel_movement(
     """The movement of each draw under Fisher's law, in the shape of the counts.
 
     It is that of :func:`gumbel_movement` for all draws that have a probability above 1e-13. Others
-    move by a finite number of no meaning. The tables cover the mass of the law only: a window of
+    move by a finite number without a meaning. The tables cover the mass of the law only: a window of
     each group, and one of each sum of the last groups. A Fourier transform gives the sums. The
     gradient goes back through it in closed form. All is done in the backward pass, so without one
     it costs nothing. At temperatures above 1 the tails count. There, and in compiled code, which
@@ -62,7 +62,7 @@ def fisher_gumbel_movement(
         a.flip(-1) for a in (urn.log_weights, urn.sizes, state.mean.detach(), x, left)
     )
     shape = x[..., 1:].shape
-    waiting = waiting_times((*shape, widths.count), like=x)
+    waiting = waiting_times((*shape, widths.of_count), like=x)
     top = waiting_times((*shape, 1), like=x).clamp(min=_TINY)
     moved = apply(
         _Movement,
@@ -76,7 +76,7 @@ def fisher_gumbel_movement(
         waiting,
         top,
         widths.most,
-        widths.sum,
+        widths.of_sum,
         widths.period,
     )
     moved = torch.where(urn.interior.unsqueeze(-1), moved.flip(-1), 0.0)
@@ -161,7 +161,7 @@ def _sums(groups: Tilted, mean: Tensor, width: int, period: int) -> _Sums:
 class _Rows(NamedTuple):
     """For each draw, and each group but the first: its window of K counts."""
 
-    index: Tensor  # (sample, batch, G - 1, K): the place of the sum that remains, from 0 to W + 1
+    place: Tensor  # (sample, batch, G - 1, K): the place of the sum that remains, from 0 to W + 1
     weights: Tensor  # shares times the distance of the count from the mean: they sum to 0
     perturbed: Tensor  # perturbed log-probabilities
     by_left: Tensor  # (sample, batch, G - 1): slope of the mean in the remainder, times temperature
@@ -254,7 +254,7 @@ def _to_theta(weights: Tensor, groups: Tilted, sums: _Sums, rows: _Rows, theta: 
     steps = torch.arange(weights.shape[-1], dtype=theta.dtype, device=theta.device)
     own = torch.matmul(weights, steps).sum_to_size(theta[..., 1:].shape)
     # All draws of an urn add to one table.
-    index, weights = (draws_last(a, theta[..., 1:].shape) for a in (rows.index, weights))
+    index, weights = (draws_last(a, theta[..., 1:].shape) for a in (rows.place, weights))
     of_sums = torch.zeros_like(sums.possible[..., 1:-1]).scatter_add(-1, index, weights)
     period = 2 * int(sums.conjugate.shape[-1]) - 1
     # Rounding errors have no derivative.

@@ -56,7 +56,8 @@ def implicit_gradient(
     :math:`E[f(x)]` is exact, except for this shift, if :math:`f` is a sum of quadratic functions of
     single counts. The value is that of ``counts``, unchanged.
 
-    Cost: O(G (M + sqrt(N)) log N), with M the largest size and N elements, for any number of draws.
+    Cost: O(G sqrt(N) log N) for each batch entry with N elements, and O(G) for each draw; all of it
+    in the backward pass.
 
     :param Tensor counts: draws from the law, shape ``sample_shape + (..., G)``.
     :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
@@ -101,7 +102,7 @@ def implicit_movement(
         state.mean.detach(),
         x,
         widths.most,
-        widths.count,
+        widths.of_count,
         widths.period,
         forward_mode=_MovementForwardMode,
     )
@@ -146,9 +147,9 @@ class _MovementForwardMode(_Movement):
     def jvp(ctx: Any, direction: Tensor, *_: Any) -> Tensor:
         saved = ctx.saved_tensors
         # The slope is linear in the gradient. So its derivative is the Jacobian.
-        _, pull = torch.func.vjp(
+        pull = torch.func.vjp(
             lambda grad: _slope(grad, *saved, *ctx.numbers), torch.zeros_like(saved[-1])
-        )
+        )[1]
         return pull(direction)[0]
 
 
