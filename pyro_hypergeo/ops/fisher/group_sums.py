@@ -43,12 +43,12 @@ def group_transforms(groups: Tilted, period: int) -> Transforms:
     return Transforms(t, haversine, sine, modulus, phase, counted_by_rest(groups))
 
 
-def turns(offset: Tensor, period: int) -> Tensor:
-    """The angles offset * t, (..., H), for integer offsets (...), without a loss for large ones."""
+def turned(phase: Tensor, offset: Tensor, period: int) -> Tensor:
+    """The phase plus offset * t, (..., H), for integer offsets (...); exact for large ones."""
     index = torch.arange(period // 2 + 1, dtype=offset.dtype, device=offset.device)
     # The product is an integer. It is first reduced modulo the period.
-    turned = torch.remainder(offset.unsqueeze(-1) * index, period)
-    return turned.mul_(2 * math.pi / period)
+    turns = torch.remainder(offset.unsqueeze(-1) * index, period)
+    return torch.add(phase, turns, alpha=2 * math.pi / period)
 
 
 def transforms_of_others(transforms: Transforms, rest: Tensor, period: int) -> Tensor:
@@ -58,7 +58,8 @@ def transforms_of_others(transforms: Transforms, rest: Tensor, period: int) -> T
     """
     counted = transforms.counted
     offset = rest - (counted.sum(-1, keepdim=True) - counted)
-    phase = transforms.phase.sum(-2, keepdim=True) - transforms.phase - turns(offset, period)
+    phase = transforms.phase.sum(-2, keepdim=True) - transforms.phase
+    phase = turned(phase, -offset, period)
     modulus = transforms.log_modulus.sum(-2, keepdim=True) - transforms.log_modulus
     # Not `polar`: its gradient is NaN where it underflows.
     return torch.complex(modulus, phase).exp_()
@@ -99,8 +100,11 @@ def table_widths(state: FisherState, bounds: Bounds) -> Widths:
     if urn.sizes.device.type == "cpu" and not inside_transform() and urn.sizes.numel():
         p = torch.sigmoid(urn.log_weights.detach() + state.tilt.unsqueeze(-1))
         variance = urn.sizes * (p - p * p)
-        sd = min(sd, math.sqrt(float(variance.max())))
-        sd_of_sum = min(sd_of_sum, math.sqrt(float(variance.sum(-1).max())))
+        of_sum = variance.sum(-1)
+        # Of a NaN, `min` keeps the bound. Given the sum, a group varies less.
+        given = variance - variance.square() / of_sum.unsqueeze(-1).clamp(min=1e-300)
+        sd = min(sd, math.sqrt(float(given.clamp(min=0).max())))
+        sd_of_sum = min(sd_of_sum, math.sqrt(float(of_sum.max())))
     count = _points_of_mass(sd, most)
     # Given the total, a sum of some groups varies at most half as much as all groups without it.
     window = _points_of_mass(sd_of_sum / 2, bounds.elements)
@@ -135,9 +139,9 @@ def _is_product(number: int) -> bool:
 def binomial_window(u: Tensor, sizes: Tensor, start: Tensor, width: int) -> Tensor:
     """The pmf of binomials, up to a factor, for ``width`` counts from the start: (..., width)."""
     steps = torch.arange(width - 1, dtype=u.dtype, device=u.device)
-    k = start.unsqueeze(-1) + steps
+    more = (sizes - start).unsqueeze(-1) - steps
     # From ratios of neighbours: this needs no log-gamma.
-    ratio = (sizes.unsqueeze(-1) - k).clamp(min=0).div_(k.add_(1)).log_() + u.unsqueeze(-1)
+    ratio = more.clamp(min=0).div_((start + 1).unsqueeze(-1) + steps).log_() + u.unsqueeze(-1)
     # The sum starts so low that it is near 0 where the mass is. There it rounds least.
     top = ratio.detach().cumsum(-1).amax(-1, keepdim=True).clamp(min=0)
     return torch.cat([-top, ratio], -1).cumsum(-1).exp_()

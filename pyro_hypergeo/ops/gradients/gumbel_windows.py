@@ -19,7 +19,7 @@ from ..fisher.group_sums import (
     group_transforms,
     slope_along,
     table_widths,
-    turns,
+    turned,
 )
 from ..fisher.law import FisherLaw
 from ..fisher.state import FisherState
@@ -42,8 +42,8 @@ def fisher_gumbel_movement(
     """The movement of each draw under Fisher's law, in the shape of the counts.
 
     It is that of :func:`gumbel_movement` for all draws that have a probability above 1e-13. Others
-    move by a finite number without a meaning. The tables cover the mass of the law only: a window of
-    each group, and one of each sum of the last groups. A Fourier transform gives the sums. The
+    move by a finite number without a meaning. The tables cover the mass of the law only: a window
+    of each group, and one of each sum of the last groups. A Fourier transform gives the sums. The
     gradient goes back through it in closed form. All is done in the backward pass, so without one
     it costs nothing. At temperatures above 1 the tails count. There, and in compiled code, which
     has no complex numbers, the general movement is used.
@@ -150,7 +150,7 @@ def _sums(groups: Tilted, mean: Tensor, width: int, period: int) -> _Sums:
     transforms = group_transforms(before, period)
     elements = before.sizes.cumsum(-1)
     start = window_start(mean[..., :-1].cumsum(-1), elements, width)
-    phase = turns(start - transforms.counted.cumsum(-1), period) - transforms.phase.cumsum(-2)
+    phase = turned(-transforms.phase.cumsum(-2), start - transforms.counted.cumsum(-1), period)
     conjugate = torch.complex(transforms.log_modulus.cumsum(-2), phase).exp_()
     floored = torch.fft.irfft(conjugate, n=period)[..., :width].clamp(min=_RAREST)
     steps = torch.arange(width, dtype=start.dtype, device=start.device)

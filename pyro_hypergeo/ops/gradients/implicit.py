@@ -174,33 +174,38 @@ def _slope(
     others = transforms_of_others(transforms, total.unsqueeze(-1) - start, period)
     joint = terms * torch.fft.irfft(others, n=period)[..., :width].clamp(min=0)
     mass = joint.sum(-1, keepdim=True)
-    probs = joint / mass
 
     variance = groups.variance.detach()
     share = variance / variance.sum(-1, keepdim=True)
     grad = grad - (share * grad).sum(-1, keepdim=True)
-    of_cdf = _of_cdf(grad, probs.detach(), x, start, sizes, total)
-    # A constant added to the gradient in all probabilities changes nothing.
-    of_probs = of_cdf.cumsum(-1)[..., 1 : width + 1]
-    centre = torch.matmul(of_probs.unsqueeze(-2), probs.unsqueeze(-1)).squeeze(-1)
-    of_probs = centre - of_probs
+    of_cdf = _of_cdf(grad, joint, mass, x, start, sizes, total)
+    # The gradient in the joint probabilities, which the division by the mass has centred.
+    of_joint = of_cdf.cumsum(-1)[..., 1 : width + 1]
+    centre = torch.matmul(of_joint.unsqueeze(-2), joint.unsqueeze(-1)).squeeze(-1) / mass
+    of_joint = centre - of_joint
     steps = torch.arange(width, dtype=x.dtype, device=x.device)
-    own = torch.matmul(of_probs * probs, steps)
-    of_others = torch.fft.rfft(of_probs * (terms / mass), n=period).conj() * others
+    own = torch.matmul(of_joint * joint, steps)
+    of_others = torch.fft.rfft(of_joint * terms, n=period).conj() * others
     # A group is part of the others of all groups but itself.
     of_others = of_others.sum(-2, True) - of_others
     return own + slope_along(groups, transforms, of_others) * (2 / period)
 
 
 def _of_cdf(
-    grad: Tensor, probs: Tensor, x: Tensor, start: Tensor, sizes: Tensor, total: Tensor
+    grad: Tensor,
+    joint: Tensor,
+    mass: Tensor,
+    x: Tensor,
+    start: Tensor,
+    sizes: Tensor,
+    total: Tensor,
 ) -> Tensor:
-    """The gradient in the cdf, (batch, G, W + 4): of 2 counts before the window, and 2 after it."""
-    width = int(probs.shape[-1])
-    at = (x - start).long().clamp(0, width - 1).unsqueeze(-1)
+    """The gradient in the cdf over the mass, (batch, G, W + 4): with 2 more counts on each side."""
+    at = (x - start).long().clamp(0, joint.shape[-1] - 1).unsqueeze(-1)
     index = at + torch.arange(5, device=x.device)
-    table = pad(probs, (2, 2))
-    near = table.expand(index.shape[:-1] + table.shape[-1:]).gather(-1, index)  # of x - 2, ...
+    table = pad(joint.detach(), (2, 2))
+    # The probabilities of x - 2, ..., x + 2.
+    near = table.expand(index.shape[:-1] + table.shape[-1:]).gather(-1, index) / mass.detach()
 
     # Second differences of the slopes. Their centres are inside of the support only. The flows over
     # the first and the last edge have one such centre; it gets their whole correction.
@@ -215,7 +220,7 @@ def _of_cdf(
     # Each centre counts the flows over both of its edges.
     flows = pad(bent * (1 + (above == 1)), (0, 1)) + pad(bent * (1 + (under == 1)), (1, 0))
     flows = flows - flows.new_tensor([0.0, 0.5, 0.5, 0.0])
-    flows = flows * (grad / near[..., 2].clamp(min=_RAREST)).unsqueeze(-1)
+    flows = flows * (grad.unsqueeze(-1) / near[..., 2:3].clamp(min=_RAREST) / mass)
     # All draws of an urn add to one table.
     index, flows = (draws_last(a, start.shape) for a in (index[..., :-1], flows))
     return torch.zeros_like(table).scatter_add(-1, index, flows)
