@@ -20,7 +20,7 @@ from .state import FisherState
 # less than 1e-14 of the mass of a sum of independent trials.
 _SPREAD, _MARGIN = 8.0, 11
 # A Fourier transform is fast if its length is a product of these.
-_FAST = (3, 5, 7, 11)
+_FAST = (3, 5, 7, 11, 13)
 
 
 class Transforms(NamedTuple):
@@ -108,9 +108,10 @@ def table_widths(state: FisherState, bounds: Bounds) -> Widths:
     count = _points_of_mass(sd, most)
     # Given the total, a sum of some groups varies at most half as much as all groups without it.
     window = _points_of_mass(sd_of_sum / 2, bounds.elements)
-    # What the period folds into a window is in the tails of the law without a given total.
-    points = (max(count, window) + _points_of_mass(sd_of_sum, bounds.elements)) // 2 + 1
-    return Widths(most, count, window, _fast_period(max(count, window, points)))
+    # A period folds sums into the window that are wrong by it. With the other groups, they belong to
+    # a total that is wrong by it.
+    apart = min(bounds.elements, math.ceil(_SPREAD * sd_of_sum + _MARGIN))
+    return Widths(most, count, window, _fast_period(max(count, window, apart + 1)))
 
 
 def _points_of_mass(sd: float, most: int) -> int:
