@@ -61,8 +61,15 @@ def transforms_of_others(transforms: Transforms, rest: Tensor, period: int) -> T
     phase = transforms.phase.sum(-2, keepdim=True) - transforms.phase
     phase = turned(phase, -offset, period)
     modulus = transforms.log_modulus.sum(-2, keepdim=True) - transforms.log_modulus
-    # Not `polar`: its gradient is NaN where it underflows.
-    return torch.complex(modulus, phase).exp_()
+    return complex_exp(modulus, phase)
+
+
+def complex_exp(log_modulus: Tensor, phase: Tensor) -> Tensor:
+    """exp(log_modulus + i phase)."""
+    # Real functions are several times faster than complex ones. And the gradient of `polar` is NaN
+    # where it underflows.
+    modulus = torch.exp(log_modulus)
+    return torch.complex(torch.cos(phase).mul_(modulus), torch.sin(phase).mul_(modulus))
 
 
 def slope_along(groups: Tilted, transforms: Transforms, weights: Tensor) -> Tensor:
@@ -108,8 +115,8 @@ def table_widths(state: FisherState, bounds: Bounds) -> Widths:
     count = _points_of_mass(sd, most)
     # Given the total, a sum of some groups varies at most half as much as all groups without it.
     window = _points_of_mass(sd_of_sum / 2, bounds.elements)
-    # A period folds sums into the window that are wrong by it. With the other groups, they belong to
-    # a total that is wrong by it.
+    # A period folds sums into the window that are wrong by it. With the other groups, they belong
+    # to a total that is wrong by it.
     apart = min(bounds.elements, math.ceil(_SPREAD * sd_of_sum + _MARGIN))
     return Widths(most, count, window, _fast_period(max(count, window, apart + 1)))
 

@@ -16,6 +16,7 @@ from ..fisher.bulk_marginals import window_start
 from ..fisher.group_sums import (
     Transforms,
     binomial_window,
+    complex_exp,
     group_transforms,
     slope_along,
     table_widths,
@@ -151,10 +152,10 @@ def _sums(groups: Tilted, mean: Tensor, width: int, period: int) -> _Sums:
     elements = before.sizes.cumsum(-1)
     start = window_start(mean[..., :-1].cumsum(-1), elements, width)
     phase = turned(-transforms.phase.cumsum(-2), start - transforms.counted.cumsum(-1), period)
-    conjugate = torch.complex(transforms.log_modulus.cumsum(-2), phase).exp_()
+    conjugate = complex_exp(transforms.log_modulus.cumsum(-2), phase)
     floored = torch.fft.irfft(conjugate, n=period)[..., :width].clamp(min=_RAREST)
     steps = torch.arange(width, dtype=start.dtype, device=start.device)
-    possible = torch.where(steps <= (elements - start).unsqueeze(-1), floored, 0.0)
+    possible = floored * (steps <= (elements - start).unsqueeze(-1))
     return _Sums(transforms, conjugate, start, floored, pad(possible, (2, 2)), elements == 0)
 
 
@@ -258,8 +259,7 @@ def _to_theta(weights: Tensor, groups: Tilted, sums: _Sums, rows: _Rows, theta: 
     of_sums = torch.zeros_like(sums.possible[..., 1:-1]).scatter_add(-1, index, weights)
     period = 2 * int(sums.conjugate.shape[-1]) - 1
     # Rounding errors have no derivative.
-    known = sums.floored > 10 * _RAREST
-    of_sums = torch.where(known, of_sums[..., 1:-1] / sums.floored, 0.0)
+    of_sums = of_sums[..., 1:-1] / sums.floored * (sums.floored > 10 * _RAREST)
     of_sums = torch.fft.rfft(of_sums, n=period)
     of_sums = of_sums * sums.conjugate.conj()
     # A group is part of all sums after it.
