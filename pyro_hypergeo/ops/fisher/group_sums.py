@@ -115,10 +115,9 @@ def table_widths(state: FisherState, bounds: Bounds) -> Widths:
     count = _points_of_mass(sd, most)
     # Given the total, a sum of some groups varies at most half as much as all groups without it.
     window = _points_of_mass(sd_of_sum / 2, bounds.elements)
-    # A period folds sums into the window that are wrong by it. With the other groups, they belong
-    # to a total that is wrong by it.
-    apart = min(bounds.elements, math.ceil(_SPREAD * sd_of_sum + _MARGIN))
-    return Widths(most, count, window, _fast_period(max(count, window, apart + 1)))
+    # A period folds sums into a window that are wrong by it. With the other groups, they belong to
+    # a total that is wrong by it: by at least 8 standard deviations.
+    return Widths(most, count, window, _fast_period(max(count, window)))
 
 
 def _points_of_mass(sd: float, most: int) -> int:

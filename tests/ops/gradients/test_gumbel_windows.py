@@ -144,7 +144,7 @@ def test_counts_without_probability_have_a_finite_gradient() -> None:
         ):
             moved = estimator(torch.tensor(counts), theta, sizes, total)
             (slope,) = torch.autograd.grad((moved * torch.tensor([1.0, -2.0, 3.0])).sum(), theta)
-            assert slope.abs().max() < 1e5
+            assert slope.abs().max() < 6 * sizes.max()
 
 
 class Work(TorchDispatchMode):
