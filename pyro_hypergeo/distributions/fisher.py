@@ -40,7 +40,7 @@ class FisherHypergeometric(UrnLaw):
     :attr:`variance`, :attr:`mode`          :math:`O(G)`
     :attr:`covariance_matrix`               :math:`O(G^2)`
     :meth:`sample`                          :math:`O(G)` or :math:`O(G \log n)` a draw, exact
-    :meth:`entropy`, from the marginals     :math:`O(G (\max m + \sqrt N) \log N)`
+    :meth:`entropy`, from the marginals     :math:`O(G \sqrt N \log N)`
     :meth:`marginal` of group :math:`i`     :math:`O(G)` for each possible count
     :meth:`marginals` of all groups         :math:`O(G \max m)`
     :meth:`from_mean`                       :math:`O(G^3)`

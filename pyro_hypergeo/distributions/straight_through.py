@@ -31,20 +31,22 @@ class FisherHypergeometricStraightThrough(StraightThrough, FisherHypergeometric)
                     carries their mean and
                     covariances along
     ``"mean"``      as their mean moves            linear functions        :math:`O(G)`
-    ``"implicit"``  as their marginal              sums of quadratic       :math:`O(G (M + \sqrt N)
+    ``"implicit"``  as their marginal              sums of quadratic       :math:`O(G \sqrt N
                     distributions move             functions of single     \log N)`
                                                    counts, nearly
-    ``"gumbel"``    as a Gumbel-softmax over one   no function             :math:`O(G n M)`
-                    group after another, as
+    ``"gumbel"``    as a Gumbel-softmax over one   no function             :math:`O(G \sqrt N
+                    group after another, as                                \log N)`
                     in [1]
     ==============  =============================  ======================  ========================
 
-    Here :math:`M` is the largest size and :math:`N` the number of elements. ``"affine"`` is the
-    default for three reasons. It has no bias for quadratic functions, products of two counts
-    included. For other functions its bias and its noise are close to the smallest (see the page
-    "Benchmarks" of the guide, ``tutorials/guide/benchmarks.md``). And it costs only about twice as
-    much as ``"mean"``, at any size. ``"implicit"`` has a little less bias for functions that are
-    strongly curved at the scale of one or two counts.
+    Here :math:`N` is the number of elements. At temperatures above 1, and in compiled code,
+    ``"gumbel"`` costs :math:`O(G n M)` with :math:`M` the largest size.
+
+    ``"affine"`` is the default for three reasons. It has no bias for quadratic functions, products
+    of two counts included. For other functions its bias and its noise are close to the smallest
+    (see the page "Benchmarks" of the guide, ``tutorials/guide/benchmarks.md``). And it costs only
+    about twice as much as ``"mean"``, at any size. ``"implicit"`` has a little less bias for
+    functions that are strongly curved at the scale of one or two counts.
 
     This class does not enumerate. Pyro would give wrong weights to values that are both enumerated
     and reparameterised. Use :class:`FisherHypergeometric` to enumerate.

@@ -33,6 +33,7 @@ The files:
 ``marginals``             marginals of single groups, accurate far into the tails
 ``two_groups``            the same for two groups: each count from its neighbour
 ``bulk_marginals``        marginals where they have mass, by a Fourier transform; the entropy
+``group_sums``            sums of groups by Fourier transforms, for tables that cover the mass
 ``modes``                 a most probable count vector
 ``inversion``             log-weights from means
 ``sampling``              draws, by the faster of two ways

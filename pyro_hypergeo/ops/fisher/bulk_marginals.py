@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from ..binomial import log_tilted_pmf
-from ..saddlepoint.lattice import counted_by_rest, log_moduli, phases, tilted_groups
+from ..saddlepoint.lattice import tilted_groups
 from ..urn import Bounds
+from .group_sums import group_transforms, table_widths, transforms_of_others
 from .state import FisherState, solve_fisher
 
 
@@ -41,29 +42,16 @@ def marginal_windows(state: FisherState, bounds: Bounds) -> Windows:
     """Marginals of all groups where they have mass, by one Fourier transform for each group.
 
     The absolute error is about 1e-14 at most. In the tails, use :func:`log_marginals`.
-    Differentiable in the log-weights. Cost: O(G (M + sqrt(N)) log N), with M the largest size and
-    N elements.
+    Differentiable in the log-weights. Cost: O(G sqrt(N) log N), with N elements.
     """
-    urn, elements = state.urn, bounds.elements
-    width = width_of_mass(bounds.size)
-    period = width + min(elements, math.ceil(4 * math.sqrt(elements) + 11)) + 1
-    period += 1 - period % 2  # odd, to avoid t = pi: there a fair coin has modulus 0
+    urn, widths = state.urn, table_widths(state, bounds)
+    width, period = widths.of_count, widths.period
     groups = tilted_groups(urn.log_weights, urn.sizes, state.tilt)
-    start = window_start(state.mean, urn.sizes, width)
+    start = window_start(state.mean, urn.sizes.clamp(max=widths.most), width)
     counts = start.unsqueeze(-1) + torch.arange(width, dtype=start.dtype, device=start.device)
-
-    index = torch.arange(period // 2 + 1, dtype=start.dtype, device=start.device)
-    t = index * (2 * math.pi / period)
-    haversine = torch.sin(0.5 * t).square()
-    modulus = log_moduli(groups, haversine)
-    own_phase = phases(groups, haversine, torch.sin(t))
-    counted = counted_by_rest(groups)
-    offset = urn.total.unsqueeze(-1) - start - (counted.sum(-1, keepdim=True) - counted)
-    # exp(i offset t): offset * index is an integer. It is first reduced modulo the period.
-    turn = torch.remainder(offset.unsqueeze(-1) * index, period) * (2 * math.pi / period)
-    phase = own_phase.sum(-2, keepdim=True) - own_phase - turn
-    amplitude = torch.exp(modulus.sum(-2, keepdim=True) - modulus)
-    others = torch.fft.irfft(torch.polar(amplitude, phase), n=period)[..., :width]
+    rest = urn.total.unsqueeze(-1) - start
+    others = transforms_of_others(group_transforms(groups, period), rest, period)
+    others = torch.fft.irfft(others, n=period)[..., :width]
     log_tilted = log_tilted_pmf(counts, urn.sizes.unsqueeze(-1), groups.u.unsqueeze(-1))
     probs = torch.exp(log_tilted - state.log_center[..., None, None]) * others
     fits = counts <= urn.sizes.unsqueeze(-1)
@@ -88,7 +76,7 @@ def entropy(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Te
         H = A(\theta) - \sum_i \Bigl( \theta_i E[x_i] + E \log \tbinom{m_i}{x_i} \Bigr)
 
     The expectations come from the marginals, without a sum over the support. Differentiable in the
-    log-weights. Cost: O(G (max m + sqrt(N)) log N) at most, with N elements.
+    log-weights. Cost: O(G sqrt(N) log N), with N elements.
 
     :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
     :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.

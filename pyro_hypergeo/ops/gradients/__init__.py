@@ -28,6 +28,8 @@ The files:
 ``affine``            the estimator "affine"
 ``implicit``          the estimator "implicit"
 ``gumbel``            the estimator "gumbel"
+``gumbel_windows``    how "gumbel" moves the counts of Fisher's law
+``gumbel_tables``     how "gumbel" moves the counts of any exponential family
 ``gumbel_softmax``    what "gumbel" and soft counts share
 ``soft_counts``       real-valued counts that tend to draws as the temperature falls to 0
 ``encodings``         counts as one-hot vectors and as masks, with gradients

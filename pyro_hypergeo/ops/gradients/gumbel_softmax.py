@@ -33,3 +33,10 @@ def tempered_softmax(log_odds: Tensor, temperature: Tensor) -> Tensor:
     possible = log_odds != -torch.inf
     scaled = torch.where(possible, log_odds, 0.0) / temperature
     return torch.softmax(torch.where(possible, scaled, -torch.inf), -1)
+
+
+def waiting_times(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Exponential variables: a Gumbel variable is minus the logarithm of one."""
+    # Not `exponential_`: `vmap` must see that all draws differ.
+    uniform = torch.rand(shape, dtype=like.dtype, device=like.device)
+    return uniform.neg_().log1p_().neg_()

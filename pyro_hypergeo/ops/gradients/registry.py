@@ -11,7 +11,8 @@ from ..fisher.law import FisherLaw
 from ..law import ExponentialFamily, Law
 from .affine import affine_movement
 from .fisher_affine import fisher_affine_movement
-from .gumbel import gumbel_movement
+from .gumbel_tables import gumbel_movement
+from .gumbel_windows import fisher_gumbel_movement
 from .implicit import implicit_movement
 from .mean import mean_movement
 from .straight_through import Movement
@@ -32,6 +33,7 @@ ESTIMATORS = [
     Estimator("mean", Law, mean_movement),
     Estimator("implicit", FisherLaw, implicit_movement),
     Estimator("gumbel", ExponentialFamily, gumbel_movement),
+    Estimator("gumbel", FisherLaw, fisher_gumbel_movement),
 ]
 
 

@@ -40,3 +40,8 @@ def moved_counts(
     counts = counts.detach()
     moved = movement(counts, law, state, bounds, temperature)
     return attach_gradient(counts, bounds.guard(moved))
+
+
+def draws_last(rows: Tensor, batch: tuple[int, ...]) -> Tensor:
+    """From (sample, batch, K) to (batch, samples * K): all draws of an urn beside each other."""
+    return rows.reshape((-1, *batch, rows.shape[-1])).movedim(0, -2).flatten(-2)

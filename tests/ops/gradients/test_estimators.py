@@ -184,3 +184,62 @@ def test_two_ways_to_invert_the_covariance(few_groups: int, monkeypatch: pytest.
         back = covariance @ module._inverse_product(image, *saddle_point(known))
         wrong = (back - image).norm(dim=(-2, -1)) / image.norm(dim=(-2, -1)).clamp(min=1e-300)
         assert wrong[known.urn.interior].max() < (1e-10 if few_groups else tolerance)
+
+
+def implicit_jacobian(counts: Tensor, theta: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
+    """The movement of "implicit" by its formula, from the table of all counts."""
+    marginals = ops.log_marginals(theta, sizes, total).exp()
+    cdf, probs = marginals.cumsum(-1), marginals.detach()
+    below = torch.nn.functional.pad(cdf[..., :-1], (1, 0))
+    k, m = torch.arange(cdf.shape[-1]), sizes.unsqueeze(-1)
+    low = (total - sizes.sum() + m).clamp(min=0)
+    high = torch.minimum(m, total)
+    beside = torch.nn.functional.pad(probs, (1, 1))
+    neighbours = torch.minimum(beside[..., 2:], beside[..., :-2])
+    strength = (4 * neighbours / probs.clamp(min=1e-13)).clamp(max=1) * ((k > low) & (k < high))
+    bent = strength * (cdf + below + below * (k == low + 1) + cdf * (k == high - 1))
+    beside = torch.nn.functional.pad(bent, (1, 1))
+    second = beside[..., 2:] - 2 * bent + beside[..., :-2]
+    flow = (second / 24 - (cdf + below) / 2) / probs.clamp(min=1e-13)
+    moved = flow.gather(-1, counts.long().unsqueeze(-1)).squeeze(-1)
+    state = solve_fisher(theta.detach(), sizes, total)
+    variance = sizes * torch.sigmoid(theta.detach() + state.tilt)
+    variance = variance * torch.sigmoid(-theta.detach() - state.tilt)
+    return moved - variance / variance.sum() * moved.sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize("urn", [*URNS, SUBSET, FEW], ids=str)
+def test_implicit_is_its_formula_in_both_modes(urn):
+    theta, sizes = torch.tensor(urn.weights).log(), torch.tensor(urn.group_sizes).double()
+    total = torch.tensor(float(urn.total_count))
+    movement = ops.estimators(ops.FISHER)["implicit"]
+    for counts in ops.sample(theta, sizes, total, torch.Size([4])):
+
+        def moved(theta, counts=counts):
+            state = ops.FISHER.solve(theta, sizes, total)
+            return movement(counts, ops.FISHER, state, ops.Bounds(sizes, total), None)
+
+        def expected(theta, counts=counts):
+            return implicit_jacobian(counts, theta, sizes, total)
+
+        wanted = torch.func.jacrev(expected)(theta)
+        for jacobian in (torch.func.jacrev, torch.func.jacfwd):
+            torch.testing.assert_close(jacobian(moved)(theta), wanted, rtol=1e-9, atol=1e-10)
+        hessian, by_hand = (torch.func.jacrev(torch.func.jacrev(f)) for f in (moved, expected))
+        torch.testing.assert_close(hessian(theta), by_hand(theta), rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("function", [gumbel, ops.implicit_gradient, None])
+def test_transforms_that_underflow_have_a_gradient(function):
+    for seed in range(60):
+        torch.manual_seed(seed)
+        theta, sizes = torch.randn(6, requires_grad=True), torch.randint(1, 300, (6,)).double()
+        total = (sizes.sum() * torch.rand(())).round()
+        if function is None:
+            result = ops.entropy(theta, sizes, total)
+        else:
+            counts = ops.sample(theta.detach(), sizes, total)
+            result = (function(counts, theta, sizes, total) ** 2).sum()
+        (slope,) = torch.autograd.grad(result, theta, create_graph=True)
+        (second,) = torch.autograd.grad((slope**2).sum(), theta)
+        assert slope.isfinite().all() and second.isfinite().all()
