@@ -250,7 +250,7 @@ def test_every_sum_of_a_parent_can_be_split(urn, repeats):
     sums = pairs.start[0] + torch.arange(pairs.probs.shape[-1])
     sums = sums[(pairs.probs[0] > 0) & (sums <= urn.total)]
     sums = sums.repeat(repeats)  # with more draws than sums, there is a table
-    children = _split(leaves, pairs, torch.stack([sums, urn.total - sums], -1))[:, :2]
+    children = _split(leaves, pairs, torch.stack([sums, urn.total - sums]))[:2].mT
     assert ((children >= 0) & (children <= torch.tensor(urn.sizes[:2]))).all()
     assert (children.sum(-1) == sums).all()
 
@@ -260,7 +260,7 @@ def test_an_improbable_sum_is_split_by_the_exact_law():
     leaves, _ = _build(solve_fisher(*urn.tensors), urn.bounds)
     weights = [math.exp(0.5), 1.0]  # of the first two groups, up to a factor
     for total in (1, 2, 3):
-        cdf = _conditional_cdf(*_children(leaves), torch.tensor([float(total)])).squeeze(0)
+        cdf = _conditional_cdf(*_children(leaves), torch.tensor([[float(total)]])).squeeze()
         exact = [0.0] * len(cdf)
         for x, probability in oracle.pmf(weights, [2, 2], total).items():
             exact[x[0]] = float(probability)
