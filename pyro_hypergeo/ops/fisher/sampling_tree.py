@@ -182,7 +182,7 @@ def _step_by_table(
 ) -> Tensor:
     """How far above its start the left child's sum is, from a table of all cdfs."""
     row = (total - first_sum.unsqueeze(-1)).to(torch.int32).clamp(0, sums - 1)
-    if sums > 1 and not inside_transform() and not total.is_cuda:
+    if sums > 1 and not inside_transform() and total.device.type == "cpu":
         # The draws have some of the sums only. The others need no cdf.
         low, high = (int(end) for end in torch.aminmax(row))
         row, first_sum, sums = row - low, first_sum + low, high - low + 1
