@@ -18,6 +18,8 @@ _MAX_STEPS, _LONGEST_STEP = 100, 5.0
 _CONVERGED = 1e-24
 # Numbers in the largest table of one block of strata: 32 MB.
 _CELLS = 4_000_000
+#: A law may need so many numbers for each group of a stratum, even if there are few groups.
+CELLS_OF_A_GROUP = 100
 
 
 class NoFiniteEstimateError(ValueError):
@@ -74,11 +76,30 @@ def log_likelihood(law: Law, theta: Tensor, sizes: Tensor, counts: Tensor) -> Lo
     """
     strata, groups = sizes.shape
     total: LogLikelihood | None = None
-    for block in blocks(strata, groups * groups):
+    for block in blocks(strata, groups * max(groups, CELLS_OF_A_GROUP)):
         part = law.log_likelihood(theta, sizes[block], counts[block])
         total = part if total is None else LogLikelihood(*map(torch.add, total, part))
     assert total is not None
     return total
+
+
+def log_probability(law: Law, theta: Tensor, sizes: Tensor, counts: Tensor) -> Tensor:
+    """The value of :func:`log_likelihood` alone, without its derivatives.
+
+    >>> import torch
+    >>> from pyro_hypergeo.infer.maximum import log_probability
+    >>> from pyro_hypergeo.ops import FISHER
+    >>> sizes, counts = torch.tensor([[6.0, 4.0]]), torch.tensor([[2.0, 1.0]])
+    >>> log_probability(FISHER, torch.zeros(2), sizes, counts).exp()
+    tensor(0.5000, dtype=torch.float64)
+    """
+    strata, groups = sizes.shape
+    parts = []
+    for block in blocks(strata, groups * CELLS_OF_A_GROUP):
+        total = counts[block].sum(-1)
+        state = law.solve(theta.expand(sizes[block].shape), sizes[block], total)
+        parts.append(law.log_prob(state, counts[block]).sum())
+    return torch.stack(parts).sum()
 
 
 def maximize(law: Law, sizes: Tensor, drawn: Tensor) -> tuple[Tensor, LogLikelihood, int]:

@@ -264,6 +264,10 @@ class ExponentialFamily(Law):
         slope = torch.stack([row for (row,) in rows], -2)
         return torch.where(urn.interior[..., None, None], slope, 0.0)
 
+    def summed_covariance(self, state: Any) -> Tensor:
+        """The sum of the covariances of a batch (S, G), shape ``(G, G)``."""
+        return self.covariance(state).sum(0)
+
     def kl(self, p: Any, q: Any, gap: Tensor, bounds: Bounds, max_enumeration: int) -> Tensor:
         """The divergence (theta_p - theta_q) . mean_p - A_p + A_q, shape ``(...)``."""
         mean = self.mean(p)
@@ -284,7 +288,7 @@ class ExponentialFamily(Law):
         return LogLikelihood(
             self.log_prob(state, counts).sum(),
             (counts - self.mean(state)).sum(0),
-            self.covariance(state).sum(0),
+            self.summed_covariance(state),
         )
 
     def score_carrier(self, state: Any, counts: Tensor) -> Tensor:
