@@ -73,11 +73,15 @@ def log_likelihood(law: Law, theta: Tensor, sizes: Tensor, counts: Tensor) -> Lo
     >>> sizes, counts = torch.tensor([[6.0, 4.0]]), torch.tensor([[2.0, 1.0]])
     >>> log_likelihood(FISHER, torch.zeros(2), sizes, counts).gradient
     tensor([ 0.2000, -0.2000], dtype=torch.float64)
+
+    :param Tensor theta: log-weights, shape ``(G,)``; or ``(strata, G)``, and then the derivatives
+        are in a shift of all of them.
     """
     strata, groups = sizes.shape
     total: LogLikelihood | None = None
     for block in blocks(strata, groups * max(groups, CELLS_OF_A_GROUP)):
-        part = law.log_likelihood(theta, sizes[block], counts[block])
+        of_block = theta if theta.dim() == 1 else theta[block]
+        part = law.log_likelihood(of_block, sizes[block], counts[block])
         total = part if total is None else LogLikelihood(*map(torch.add, total, part))
     assert total is not None
     return total
