@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..ops.law import Law, LogLikelihood
@@ -182,19 +183,30 @@ def check_finite(sizes: Tensor, drawn: Tensor, names: Sequence[str]) -> None:
     :param Tensor drawn: shape ``(strata, G)``.
     :param names: G names, for the message.
     """
-    from scipy.sparse.csgraph import connected_components  # scipy takes as long to import as Pyro
-
     # Suppose that in one stratum an element of group i is taken and one of group j is left. Then j
     # cannot weigh infinitely more than i: draw an arrow from i to j. There is exactly one maximum,
     # and it is finite, if and only if arrows lead from every group to every other group.
     taken, left = (drawn > 0).double(), (drawn < sizes).double()
     relation = ((taken.mT @ left) > 0).numpy()
     np.fill_diagonal(relation, False)
-    number, label = connected_components(relation, directed=True, connection="strong")
-    if number == 1:
+    if _all_reached(relation) and _all_reached(relation.T):
         return
+    from scipy.sparse.csgraph import connected_components  # scipy takes long to import
+
+    number, label = connected_components(relation, directed=True, connection="strong")
     components = [np.flatnonzero(label == k).tolist() for k in range(number)]
     raise NoFiniteEstimateError(_explain(sizes, drawn, names, components), components)
+
+
+def _all_reached(relation: NDArray[np.bool_]) -> bool:
+    """Whether arrows lead from the first group to every other group."""
+    reached = np.zeros(len(relation), dtype=bool)
+    new = reached.copy()
+    new[0] = True
+    while new.any():
+        reached |= new
+        new = relation[new].any(0) & ~reached
+    return bool(reached.all())
 
 
 def _explain(

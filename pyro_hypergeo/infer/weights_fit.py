@@ -117,11 +117,9 @@ class WeightsFit:
         :param bool profile: whether to use the profile likelihood.
         :raises ValueError: if ``level`` is not between 0 and 1.
         """
-        from scipy.stats import norm  # scipy takes as long to import as Pyro
-
         _check_level(level)
         if not profile:
-            reach = norm.isf((1 - level) / 2) * self.standard_errors
+            reach = -_normal_quantile((1 - level) / 2) * self.standard_errors
             return torch.stack([self.log_weights - reach, self.log_weights + reach], -1)
         contrasts = torch.eye(len(self.groups), dtype=torch.float64)
         if self.reference is None:
@@ -224,6 +222,10 @@ class WeightsFit:
 def _check_level(level: float) -> None:
     if not 0 < level < 1:
         raise ValueError(f"Expected `level` between 0 and 1, but got {level}.")
+
+
+def _normal_quantile(share: float) -> float:
+    return float(torch.special.ndtri(torch.tensor(share, dtype=torch.float64)))
 
 
 def _exp(log_weight: float) -> str:
