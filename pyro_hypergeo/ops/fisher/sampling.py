@@ -76,12 +76,13 @@ def sample_given(state: FisherState, sample_shape: Size, bounds: Bounds) -> Tens
         counts = sample_by_tree(state, sample_shape, bounds)
     else:
         counts = sample_by_rejection(state, sample_shape)
-    defined = ~state.log_partition.isnan()
-    if not inside_transform() and counts.device.type == "cpu" and (urn.interior & defined).all():
-        return counts
+    if not inside_transform() and counts.device.type == "cpu":
+        plain = urn.interior & ~(state.tilt + state.log_center).isnan()
+        if plain.all():
+            return counts
     counts = torch.where(urn.interior.unsqueeze(-1), counts, urn.edge)
     # Parameters are not checked. If no draw is possible, the counts must not look like a draw.
-    possible = urn.feasible & defined
+    possible = urn.feasible & ~state.log_partition.isnan()
     return bounds.guard(torch.where(possible.unsqueeze(-1), counts, torch.nan))
 
 
