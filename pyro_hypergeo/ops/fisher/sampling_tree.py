@@ -181,11 +181,16 @@ def _step_by_table(
     left: _Level, right: _Level, total: Tensor, first_sum: Tensor, sums: int, uniform: Tensor
 ) -> Tensor:
     """How far above its start the left child's sum is, from a table of all cdfs."""
-    row = (total - first_sum.unsqueeze(-1)).to(torch.int32).clamp(0, sums - 1)
-    if sums > 1 and not inside_transform() and total.device.type == "cpu":
-        # The draws have some of the sums only. The others need no cdf.
-        low, high = (int(end) for end in torch.aminmax(row))
-        row, first_sum, sums = row - low, first_sum + low, high - low + 1
+    if sums == 1:
+        row = None
+    else:
+        row = (total - first_sum.unsqueeze(-1)).to(torch.int32)
+        if inside_transform() or total.device.type != "cpu":
+            row = row.clamp(0, sums - 1)
+        else:
+            # The draws have some of the sums only. The others need no cdf.
+            low, high = (min(max(int(end), 0), sums - 1) for end in torch.aminmax(row))
+            row, first_sum, sums = (row - low).clamp_(0, high - low), first_sum + low, high - low + 1
     table = _conditional_cdfs(left, right, first_sum, sums)
     return left.probs.shape[-1] - 1 - _look_up(table, row, uniform)
 
@@ -202,26 +207,31 @@ def _conditional_cdfs(left: _Level, right: _Level, first_sum: Tensor, sums: int)
     return (left.probs.flip(-1).unsqueeze(-2) * shifted.unfold(-1, width, 1)).cumsum(-1)
 
 
-def _look_up(table: Tensor, row: Tensor, uniform: Tensor) -> Tensor:
+def _look_up(table: Tensor, row: Tensor | None, uniform: Tensor) -> Tensor:
     """For each draw, how many entries of its row are at most its target, by bisection.
 
-    The table has the shape (batch, nodes, rows, W), and the rows (batch, nodes, draws). The target
-    is a uniform number below 1, times the last entry of the row. So it is below the last entry.
+    The table has the shape (batch, nodes, rows, W), and the rows (batch, nodes, draws); ``None`` if
+    there is one row. The target is a uniform number below 1, times the last entry of the row. So it
+    is below the last entry.
     """
     rows, width = int(table.shape[-2]), int(table.shape[-1])
     nodes = [int(n) for n in table.shape[:-2]]
     flat = table.reshape(-1)
     # int32 and index_select are several times faster than int64 and indexing.
-    node = torch.arange(math.prod(nodes), dtype=torch.int32, device=row.device)
-    first = node.view(nodes).unsqueeze(-1) * (rows * width) + row * width
+    node = torch.arange(math.prod(nodes), dtype=torch.int32, device=table.device)
+    first = node.view(nodes).unsqueeze(-1) * (rows * width)
 
-    def entries(place: Tensor) -> Tensor:
-        return flat.index_select(0, place.reshape(-1)).view(place.shape)
+    def entries(place: Tensor, ahead: int) -> Tensor:
+        return flat[ahead:].index_select(0, place.reshape(-1)).view(place.shape)
 
-    target = uniform * entries(first + (width - 1))
-    place = first
+    if row is None:
+        first, last = first.expand(uniform.shape), table[..., -1]
+    else:
+        first = torch.add(first, row, alpha=width)
+        last = entries(first, width - 1)
+    target, place = uniform * last, first
     while width > 1:
         half = width // 2
-        place = torch.add(place, entries(place + (half - 1)) <= target, alpha=half)
+        place = torch.add(place, entries(place, half - 1) <= target, alpha=half)
         width -= half
     return place - first
