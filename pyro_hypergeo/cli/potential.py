@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
@@ -30,17 +29,11 @@ class Potential:
         self._law, self._precision = LAWS[law].law, prior_scale**-2
         self._center, self._map = zero_sum_vector(mode), zero_sum_vector(factor.mT).mT
         self._drawn, groups = table.counts.sum(0), len(table.groups)
-        self._in_closed_form = isinstance(self._law, ExponentialFamily)
-        key = table.counts.sum(-1, keepdim=True) if self._in_closed_form else table.counts
+        totals = isinstance(self._law, ExponentialFamily)
+        key = table.counts.sum(-1, keepdim=True) if totals else table.counts
         rows, times = torch.cat([table.sizes, key], -1).unique(dim=0, return_counts=True)
         self._sizes, self._counts = rows.split([groups, key.shape[-1]], -1)
         self._total, self._times = self._counts.sum(-1), times.to(rows.dtype)
-        # A trace saves a quarter of the time. It warns that sizes and totals become constants. They
-        # are constants here.
-        function = self._with_slope if self._in_closed_form else self._value
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)
-            self._traced = torch.jit.trace(function, self._center, check_trace=False)
 
     def __call__(self, parameters: dict[str, Tensor]) -> Tensor:
         """The energy, differentiable once, at ``parameters["white"]``."""
@@ -60,21 +53,17 @@ class Potential:
         return energy, (self._precision * theta - slope) @ self._map
 
     def _likelihood(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        if self._in_closed_form:
-            return self._traced(theta.detach())
+        """The log-likelihood up to a constant, and its gradient in the log-weights."""
+        theta = theta.detach()
+        if isinstance(self._law, ExponentialFamily):
+            with torch.no_grad():
+                state = self._solve(theta)
+                value = self._drawn @ theta - self._times @ self._law.log_partition(state)
+                return value, self._drawn - self._times @ self._law.mean(state)
         with torch.enable_grad():
-            theta = theta.detach().requires_grad_()
-            value = self._traced(theta)
+            theta.requires_grad_()
+            value = self._times @ self._law.log_prob(self._solve(theta), self._counts)
             return value.detach(), torch.autograd.grad(value, theta)[0]
-
-    def _with_slope(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        assert isinstance(self._law, ExponentialFamily)
-        state = self._solve(theta)
-        value = self._drawn @ theta - self._times @ self._law.log_partition(state)
-        return value, self._drawn - self._times @ self._law.mean(state)
-
-    def _value(self, theta: Tensor) -> Tensor:
-        return self._times @ self._law.log_prob(self._solve(theta), self._counts)
 
     def _solve(self, theta: Tensor) -> Any:
         return self._law.solve(theta.expand(self._sizes.shape), self._sizes, self._total)
