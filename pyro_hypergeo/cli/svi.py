@@ -66,10 +66,11 @@ class NormalPosterior(NamedTuple):
 
     def how(self) -> str:
         """One line that says how the inference went."""
+        steps = f"{self.steps} {'step' if self.steps == 1 else 'steps'}"
         if self.settled:
-            how = f"settled after {self.steps} steps"
+            how = f"settled after {steps}"
         else:
-            how = f"has NOT settled after {self.steps} steps (give it more by --steps)"
+            how = f"has NOT settled after {steps} (give it more by --steps)"
         return f"variational inference: {how}; evidence lower bound {self.elbo:.3f}"
 
     def diagnostics(self) -> dict[str, Any]:

@@ -190,7 +190,11 @@ def _step_by_table(
         else:
             # The draws have some of the sums only. The others need no cdf.
             low, high = (min(max(int(end), 0), sums - 1) for end in torch.aminmax(row))
-            row, first_sum, sums = (row - low).clamp_(0, high - low), first_sum + low, high - low + 1
+            row, first_sum, sums = (
+                (row - low).clamp_(0, high - low),
+                first_sum + low,
+                high - low + 1,
+            )
     table = _conditional_cdfs(left, right, first_sum, sums)
     return left.probs.shape[-1] - 1 - _look_up(table, row, uniform)
 
