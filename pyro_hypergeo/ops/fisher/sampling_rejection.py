@@ -17,7 +17,7 @@ from .state import FisherState
 # Numbers in the largest table of one round: 32 MB. And in one that takes as long as the calls do.
 _MOST, _FEW = 4_000_000, 16_000
 # If one call in so many needs another round, this costs little.
-_FAILURES = 10
+_FAILURES = 30
 
 
 class _Proposals(NamedTuple):
