@@ -22,7 +22,7 @@ from .table import Table
 
 # A large table gets fewer samples. This bounds time and memory. But its posterior is closer to a
 # normal law, and then fewer samples are enough.
-_MIN_SAMPLES, _MAX_SAMPLES, _MAX_CELLS = 8, 512, 150_000
+_MIN_SAMPLES, _MAX_SAMPLES, _MAX_CELLS = 8, 512, 300_000
 # A step moves medians and standard deviations by less than this share of a standard deviation.
 _SETTLED = 2e-3
 # The share of the new precision. With all of it, steps overshoot on skewed posteriors.
