@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import torch
 from pyro.ops.stats import split_gelman_rubin
-from scipy.special import ndtri
-from scipy.stats import rankdata
 from torch import Tensor
 
 
@@ -30,6 +28,15 @@ def rank_r_hat(draws: Tensor) -> Tensor:
 
 def _of_ranks(draws: Tensor) -> Tensor:
     pooled = draws.flatten(0, 1)
-    shares = (rankdata(pooled.numpy(), axis=0) - 0.375) / (len(pooled) + 0.25)
-    scores = torch.as_tensor(ndtri(shares)).reshape(draws.shape)
+    shares = (_ranks(pooled) - 0.375) / (len(pooled) + 0.25)
+    scores = torch.special.ndtri(shares).reshape(draws.shape)
     return split_gelman_rubin(scores, chain_dim=0, sample_dim=1)
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Ranks 1, 2, ... in each column; equal values share the mean of their ranks."""
+    columns = []
+    for column in values.unbind(-1):
+        _, place, times = column.unique(return_inverse=True, return_counts=True)
+        columns.append((times.cumsum(0) - 0.5 * (times - 1).double())[place])
+    return torch.stack(columns, -1)

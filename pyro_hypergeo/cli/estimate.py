@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..distributions.laws import LAWS
 from ..infer import GoodnessOfFit, NoFiniteEstimateError, WeightsFit, fit_weights
-from .model import urns_of
+from ..infer.maximum import log_probability
 from .table import Table
 
 # Small counts need simulated tables. A large table gets fewer of them, and a very large one none.
@@ -113,4 +114,4 @@ def _one_sided(table: Table, group: int) -> str:
 
 def _equal(table: Table, law: str) -> float:
     theta = table.sizes.new_zeros(len(table.groups))
-    return urns_of(table, theta, law).log_prob(table.counts).sum().item()
+    return log_probability(LAWS[law].law, theta, table.sizes, table.counts).item()

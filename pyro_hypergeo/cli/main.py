@@ -206,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
         "--steps",
         metavar="N",
         type=_positive_integer,
-        default=2000,
+        default=100,
         help="most steps of variational inference, which stops when settled (%(default)s)",
     )
     parser.add_argument(

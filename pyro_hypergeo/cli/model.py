@@ -1,33 +1,25 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The Pyro model of a table of counts, and the Laplace approximation of its posterior."""
+"""The model of a table of counts: prior, urns, and the Laplace approximation of the posterior."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pyro
 import torch
 from torch import Tensor
 
-from ..distributions import ZeroSumNormal
 from ..distributions.laws import LAWS
 from ..distributions.urn_law import UrnLaw
 from ..infer.maximum import log_likelihood
+from ..ops.law import LogLikelihood
 from ..ops.zero_sum import zero_sum_vector
 from .table import Table
 
 _MAX_NEWTON_STEPS = 100
-
-
-def weights_model(table: Table, prior_scale: float, law: str = "fisher") -> None:
-    """The Pyro model: zero-sum normal log-weights, and one urn for each stratum."""
-    prior = ZeroSumNormal(table.sizes.new_full((), prior_scale), len(table.groups))
-    log_weights = pyro.sample("log_weights", prior)
-    with pyro.plate("strata", len(table.sizes)):
-        pyro.sample("drawn", urns_of(table, log_weights, law), obs=table.counts)
 
 
 def urns_of(table: Table, log_weights: Tensor, law: str) -> UrnLaw:
@@ -49,25 +41,38 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def log_prior(z: Tensor, scale: float) -> Tensor:
+    """Log-density of the prior at coordinates (..., G - 1) of the log-weights."""
+    return -0.5 * (z / scale).square().sum(-1) - z.shape[-1] * math.log(
+        scale * math.sqrt(2 * math.pi)
+    )
+
+
+def in_coordinates(known: LogLikelihood) -> tuple[Tensor, Tensor]:
+    """Gradient and information of a log-likelihood in the coordinates of the log-weights."""
+    # Row i is the vector whose coordinate i is 1 and whose other coordinates are 0.
+    basis = zero_sum_vector(torch.eye(len(known.gradient) - 1, dtype=known.gradient.dtype))
+    return basis @ known.gradient, basis @ known.information @ basis.mT
+
+
 def laplace(table: Table, prior_scale: float, law: str = "fisher") -> tuple[Tensor, Tensor]:
     """Mode of the posterior, and Cholesky factor of the covariance of its Laplace approximation.
 
     Both are in the coordinates of :func:`~pyro_hypergeo.ops.zero_sum_vector`.
     """
-    # Column i is the vector whose coordinate i is 1 and whose other coordinates are 0.
-    basis = zero_sum_vector(torch.eye(len(table.groups) - 1, dtype=table.sizes.dtype)).mT
 
     # The log-density is strictly concave. So there is one mode, and damped Newton steps reach it.
     def log_density(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        likelihood = log_likelihood(LAWS[law].law, basis @ z, table.sizes, table.counts)
-        prior = torch.eye(len(z), dtype=basis.dtype) / prior_scale**2
+        known = log_likelihood(LAWS[law].law, zero_sum_vector(z), table.sizes, table.counts)
+        gradient, information = in_coordinates(known)
+        prior = torch.eye(len(z), dtype=z.dtype) / prior_scale**2
         return (
-            likelihood.value - 0.5 * (z / prior_scale).square().sum(),
-            likelihood.gradient @ basis - z / prior_scale**2,
-            torch.linalg.cholesky(basis.mT @ likelihood.information @ basis + prior),
+            known.value + log_prior(z, prior_scale),
+            gradient - z / prior_scale**2,
+            torch.linalg.cholesky(information + prior),
         )
 
-    z = basis.new_zeros(basis.shape[-1])
+    z = table.sizes.new_zeros(len(table.groups) - 1)
     value, gradient, root = log_density(z)
     for _ in range(_MAX_NEWTON_STEPS):
         step = torch.cholesky_solve(gradient.unsqueeze(-1), root).squeeze(-1)

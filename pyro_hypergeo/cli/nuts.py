@@ -5,26 +5,25 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any, NamedTuple
 
-import pyro
 import torch
 from pyro.infer import MCMC, NUTS
-from pyro.infer.autoguide.initialization import init_to_value
 from pyro.ops.stats import effective_sample_size
 from torch import Tensor
 
-from ..ops.zero_sum import zero_sum_vector
 from .convergence import rank_r_hat
-from .model import laplace, one_thread, weights_model
+from .model import laplace, one_thread
+from .potential import Potential
 from .streams import is_terminal
 from .table import Table
 
 #: The least number of draws in a chain: split r_hat needs so many.
 MIN_SAMPLES = 4
 _LARGEST_R_HAT = 1.01
-_MIN_WARMUP, _ACCEPT = 200, 0.65
+_WARMUP, _ACCEPT = 100, 0.65
 # Chains start further apart than draws of the posterior. If they agree in the end, they have
 # forgotten where they started.
 _START_SPREAD = 2.0
@@ -127,39 +126,47 @@ def sample_posterior(
 ) -> SampledPosterior:
     """Draw log-weights from their posterior by NUTS, one chain after the other.
 
-    The warmup has half as many steps as there are samples, and at least 200. Chains start at
-    random points around the posterior mode. The spread of these points is twice that of the Laplace
-    approximation.
+    NUTS works in units of the Laplace approximation, in which the posterior is nearly a standard
+    normal law. So the mass matrix is the identity, and only the step size has to be learned: that
+    takes a short warmup. Chains start at random points around the posterior mode. The spread of
+    these points is twice that of the Laplace approximation.
     """
-
-    def model() -> None:
-        weights_model(table, prior_scale, law)
-
-    warmup = max(_MIN_WARMUP, samples // 2)
     kept, diverging = [], torch.zeros(chains, samples, dtype=torch.bool)
-    scope, generator = pyro.get_param_store().scope(), torch.random.fork_rng(devices=[])
-    with scope, generator, one_thread():
+    with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(seed)
         mode, factor = laplace(table, prior_scale, law)
+        potential = Potential(table, prior_scale, law, mode, factor)
+        step_size, depth = _trajectory(len(mode))
         for chain in range(chains):
-            start = zero_sum_vector(mode + _START_SPREAD * factor @ torch.randn_like(mode))
             kernel = NUTS(
-                model,
-                full_mass=True,
+                potential_fn=potential,
+                step_size=step_size,
+                max_tree_depth=depth,
+                adapt_mass_matrix=False,
                 # The posterior is log-concave. So longer steps than usual are safe. They halve the
                 # time.
                 target_accept_prob=_ACCEPT,
-                # A trace of the log-density saves a quarter of the time. It warns that sizes and
-                # totals become constants. They are constants here.
-                jit_compile=True,
-                ignore_jit_warnings=True,
-                init_strategy=init_to_value(values={"log_weights": start}),
             )
-            mcmc = MCMC(kernel, samples, warmup, disable_progbar=not is_terminal(sys.stderr))
+            mcmc = MCMC(
+                kernel,
+                samples,
+                _WARMUP,
+                initial_params={"white": _START_SPREAD * torch.randn_like(mode)},
+                disable_progbar=not is_terminal(sys.stderr),
+            )
             mcmc.run()
-            kept.append(mcmc.get_samples()["log_weights"])
+            kept.append(potential.log_weights(mcmc.get_samples()["white"]))
             diverging[chain, mcmc.diagnostics()["divergences"]["chain 0"]] = True
-    return SampledPosterior(torch.stack(kept), diverging, warmup, reference)
+    return SampledPosterior(torch.stack(kept), diverging, _WARMUP, reference)
+
+
+def _trajectory(dimension: int) -> tuple[float, int]:
+    """First step size, and largest depth of the tree, for a nearly standard normal law."""
+    # The best step size falls so with the dimension. All trajectories have the same period 2 pi.
+    # After a whole period, NUTS does not see that it has turned, and would go on. So the longest
+    # trajectory is about one period. Half a period is enough.
+    step_size = 2 * max(dimension, 1) ** -0.25
+    return step_size, 1 + round(math.log2(1 + math.pi / step_size))
 
 
 def _divergences(number: int) -> str:

@@ -16,7 +16,7 @@ from ..distributions.arrays import Numbers, as_tensor, check_labels
 from ..distributions.laws import law_of
 from ..ops.errors import check
 from ..ops.law import Law
-from .maximum import check_finite, maximize, relative_to
+from .maximum import check_finite, log_probability, maximize, relative_to
 from .weights_fit import WeightsFit
 
 
@@ -89,7 +89,7 @@ def fit_weights(
     base = None if reference is None else _index(reference, names)
     check_finite(sizes, drawn, names)
     theta, likelihood, iterations = maximize(law, sizes, drawn)
-    equal = law.log_prob(law.solve(torch.zeros_like(sizes), sizes, drawn.sum(-1)), drawn).sum()
+    equal = log_probability(law, torch.zeros_like(theta), sizes, drawn)
     relative, covariance, errors = relative_to(theta, likelihood.information, base)
     return WeightsFit(
         relative,

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..ops.law import Law, LogLikelihood
@@ -18,6 +19,8 @@ _MAX_STEPS, _LONGEST_STEP = 100, 5.0
 _CONVERGED = 1e-24
 # Numbers in the largest table of one block of strata: 32 MB.
 _CELLS = 4_000_000
+#: A law may need so many numbers for each group of a stratum, even if there are few groups.
+CELLS_OF_A_GROUP = 100
 
 
 class NoFiniteEstimateError(ValueError):
@@ -71,14 +74,37 @@ def log_likelihood(law: Law, theta: Tensor, sizes: Tensor, counts: Tensor) -> Lo
     >>> sizes, counts = torch.tensor([[6.0, 4.0]]), torch.tensor([[2.0, 1.0]])
     >>> log_likelihood(FISHER, torch.zeros(2), sizes, counts).gradient
     tensor([ 0.2000, -0.2000], dtype=torch.float64)
+
+    :param Tensor theta: log-weights, shape ``(G,)``; or ``(strata, G)``, and then the derivatives
+        are in a shift of all of them.
     """
     strata, groups = sizes.shape
     total: LogLikelihood | None = None
-    for block in blocks(strata, groups * groups):
-        part = law.log_likelihood(theta, sizes[block], counts[block])
+    for block in blocks(strata, groups * max(groups, CELLS_OF_A_GROUP)):
+        of_block = theta if theta.dim() == 1 else theta[block]
+        part = law.log_likelihood(of_block, sizes[block], counts[block])
         total = part if total is None else LogLikelihood(*map(torch.add, total, part))
     assert total is not None
     return total
+
+
+def log_probability(law: Law, theta: Tensor, sizes: Tensor, counts: Tensor) -> Tensor:
+    """The value of :func:`log_likelihood` alone, without its derivatives.
+
+    >>> import torch
+    >>> from pyro_hypergeo.infer.maximum import log_probability
+    >>> from pyro_hypergeo.ops import FISHER
+    >>> sizes, counts = torch.tensor([[6.0, 4.0]]), torch.tensor([[2.0, 1.0]])
+    >>> log_probability(FISHER, torch.zeros(2), sizes, counts).exp()
+    tensor(0.5000, dtype=torch.float64)
+    """
+    strata, groups = sizes.shape
+    parts = []
+    for block in blocks(strata, groups * CELLS_OF_A_GROUP):
+        total = counts[block].sum(-1)
+        state = law.solve(theta.expand(sizes[block].shape), sizes[block], total)
+        parts.append(law.log_prob(state, counts[block]).sum())
+    return torch.stack(parts).sum()
 
 
 def maximize(law: Law, sizes: Tensor, drawn: Tensor) -> tuple[Tensor, LogLikelihood, int]:
@@ -157,19 +183,30 @@ def check_finite(sizes: Tensor, drawn: Tensor, names: Sequence[str]) -> None:
     :param Tensor drawn: shape ``(strata, G)``.
     :param names: G names, for the message.
     """
-    from scipy.sparse.csgraph import connected_components  # scipy takes as long to import as Pyro
-
     # Suppose that in one stratum an element of group i is taken and one of group j is left. Then j
     # cannot weigh infinitely more than i: draw an arrow from i to j. There is exactly one maximum,
     # and it is finite, if and only if arrows lead from every group to every other group.
     taken, left = (drawn > 0).double(), (drawn < sizes).double()
     relation = ((taken.mT @ left) > 0).numpy()
     np.fill_diagonal(relation, False)
-    number, label = connected_components(relation, directed=True, connection="strong")
-    if number == 1:
+    if _all_reached(relation) and _all_reached(relation.T):
         return
+    from scipy.sparse.csgraph import connected_components  # scipy takes long to import
+
+    number, label = connected_components(relation, directed=True, connection="strong")
     components = [np.flatnonzero(label == k).tolist() for k in range(number)]
     raise NoFiniteEstimateError(_explain(sizes, drawn, names, components), components)
+
+
+def _all_reached(relation: NDArray[np.bool_]) -> bool:
+    """Whether arrows lead from the first group to every other group."""
+    reached = np.zeros(len(relation), dtype=bool)
+    new = reached.copy()
+    new[0] = True
+    while new.any():
+        reached |= new
+        new = relation[new].any(0) & ~reached
+    return bool(reached.all())
 
 
 def _explain(

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from ..ops.errors import check
 from ..ops.law import Law
 from .goodness_of_fit import GoodnessOfFit, goodness_of_fit
+from .maximum import CELLS_OF_A_GROUP, blocks
 from .profile import profile_interval
 
 
@@ -68,7 +69,7 @@ class WeightsFit:
     @property
     def fitted_counts(self) -> Tensor:
         """Mean counts at the estimates, of shape ``(strata, G)``. Cost: O(strata G)."""
-        return self.urn_law.mean(self._state())
+        return torch.cat([self.urn_law.mean(state) for state in self._states()])
 
     @property
     def residuals(self) -> Tensor:
@@ -82,9 +83,11 @@ class WeightsFit:
         tensor([[ 0.4271, -0.4271],
                 [-0.4000,  0.4000]], dtype=torch.float64)
         """
-        state = self._state()
-        deviation = self.urn_law.variance(state).sqrt()
-        rest = self.counts - self.urn_law.mean(state)
+        parts = [
+            (self.urn_law.mean(state), self.urn_law.variance(state)) for state in self._states()
+        ]
+        mean, variance = map(torch.cat, zip(*parts, strict=True))
+        deviation, rest = variance.sqrt(), self.counts - mean
         return torch.where(deviation > 0, rest / deviation.where(deviation > 0, 1), 0.0)
 
     def goodness_of_fit(self, simulations: int = 0, seed: int = 0) -> GoodnessOfFit:
@@ -114,11 +117,9 @@ class WeightsFit:
         :param bool profile: whether to use the profile likelihood.
         :raises ValueError: if ``level`` is not between 0 and 1.
         """
-        from scipy.stats import norm  # scipy takes as long to import as Pyro
-
         _check_level(level)
         if not profile:
-            reach = norm.isf((1 - level) / 2) * self.standard_errors
+            reach = -_normal_quantile((1 - level) / 2) * self.standard_errors
             return torch.stack([self.log_weights - reach, self.log_weights + reach], -1)
         contrasts = torch.eye(len(self.groups), dtype=torch.float64)
         if self.reference is None:
@@ -185,9 +186,12 @@ class WeightsFit:
             )
         return values
 
-    def _state(self) -> Any:
-        theta = self.log_weights.expand(self.group_sizes.shape)
-        return self.urn_law.solve(theta, self.group_sizes, self.counts.sum(-1))
+    def _states(self) -> Iterator[Any]:
+        """The solved urns, in blocks of strata."""
+        strata, groups = self.group_sizes.shape
+        for block in blocks(strata, groups * max(groups, CELLS_OF_A_GROUP)):
+            sizes, total = self.group_sizes[block], self.counts[block].sum(-1)
+            yield self.urn_law.solve(self.log_weights.expand(sizes.shape), sizes, total)
 
     def __str__(self) -> str:
         strata = len(self.group_sizes)
@@ -218,6 +222,10 @@ class WeightsFit:
 def _check_level(level: float) -> None:
     if not 0 < level < 1:
         raise ValueError(f"Expected `level` between 0 and 1, but got {level}.")
+
+
+def _normal_quantile(share: float) -> float:
+    return float(torch.special.ndtri(torch.tensor(share, dtype=torch.float64)))
 
 
 def _exp(log_weight: float) -> str:

@@ -195,13 +195,17 @@ class Law:
         return invert_mean(mean, sizes, total, self.moments)
 
     def log_likelihood(self, theta: Tensor, group_sizes: Tensor, counts: Tensor) -> LogLikelihood:
-        """The log-likelihood of log-weights ``(G,)`` that all strata ``(S, G)`` share."""
+        """The log-likelihood of log-weights of all strata, ``(G,)``, or of each, ``(S, G)``.
+
+        The derivatives are in a shift of all log-weights.
+        """
         with torch.enable_grad():
-            theta = theta.detach().requires_grad_()
-            state = self.solve(theta.expand(group_sizes.shape), group_sizes, counts.sum(-1))
+            shift = theta.new_zeros(theta.shape[-1:]).requires_grad_()
+            theta = (theta.detach() + shift).expand(group_sizes.shape)
+            state = self.solve(theta, group_sizes, counts.sum(-1))
             value = self.log_prob(state, counts).sum()
-            (gradient,) = torch.autograd.grad(value, theta, create_graph=True)
-            rows = [torch.autograd.grad(g, theta, retain_graph=True)[0] for g in gradient]
+            (gradient,) = torch.autograd.grad(value, shift, create_graph=True)
+            rows = [torch.autograd.grad(g, shift, retain_graph=True)[0] for g in gradient]
         return LogLikelihood(value.detach(), gradient.detach(), -torch.stack(rows))
 
     def score_carrier(self, state: Any, counts: Tensor) -> Tensor:
@@ -270,6 +274,10 @@ class ExponentialFamily(Law):
         slope = torch.stack([row for (row,) in rows], -2)
         return torch.where(urn.interior[..., None, None], slope, 0.0)
 
+    def summed_covariance(self, state: Any) -> Tensor:
+        """The sum of the covariances of a batch (S, G), shape ``(G, G)``."""
+        return self.covariance(state).sum(0)
+
     def kl(self, p: Any, q: Any, gap: Tensor, bounds: Bounds, max_enumeration: int) -> Tensor:
         """The divergence (theta_p - theta_q) . mean_p - A_p + A_q, shape ``(...)``."""
         mean = self.mean(p)
@@ -285,13 +293,10 @@ class ExponentialFamily(Law):
         return Moments(self.mean(state), self.covariance(state), state.urn.interior)
 
     def log_likelihood(self, theta: Tensor, group_sizes: Tensor, counts: Tensor) -> LogLikelihood:
-        """The log-likelihood; its gradient is the counts minus their means."""
+        """The gradient is the counts minus their means."""
         state = self.solve(theta.expand(group_sizes.shape), group_sizes, counts.sum(-1))
-        return LogLikelihood(
-            self.log_prob(state, counts).sum(),
-            (counts - self.mean(state)).sum(0),
-            self.covariance(state).sum(0),
-        )
+        value, gradient = self.log_prob(state, counts).sum(), (counts - self.mean(state)).sum(0)
+        return LogLikelihood(value, gradient, self.summed_covariance(state))
 
     def score_carrier(self, state: Any, counts: Tensor) -> Tensor:
         """The gradient of ``log_prob`` is the counts minus their means."""

@@ -90,8 +90,8 @@ def test_same_seed_same_numbers(tmp_path: Path) -> None:
 
 
 def test_says_that_it_has_not_settled(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--steps", "5"]) == 0
-    assert "has NOT settled after 5 steps" in capsys.readouterr().out
+    assert main(["--steps", "1"]) == 0
+    assert "has NOT settled after 1 step (" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -204,3 +204,17 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     assert "--prior-scale" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_imports_nothing_that_takes_long() -> None:
+    code = (
+        "import sys; from pyro_hypergeo.cli import main; main([]); "
+        "slow = {'scipy.stats', 'torch._dynamo', 'matplotlib', 'pandas', 'xarray'}; "
+        "sys.exit(' '.join(slow & set(sys.modules)) or 0)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr

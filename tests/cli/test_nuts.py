@@ -46,7 +46,7 @@ def independent(chains: int = 2, samples: int = 500, divergences: int = 0) -> Sa
 @pytest.mark.slow
 def test_titanic_has_converged(sampled: SampledPosterior) -> None:
     assert sampled.log_weights.shape == (2, 800, 4)
-    assert sampled.warmup == 400
+    assert sampled.warmup == 100
     torch.testing.assert_close(sampled.log_weights.sum(-1), torch.zeros(2, 800))
     assert sampled.divergences == 0
     assert sampled.r_hat < 1.01
@@ -89,7 +89,7 @@ def test_report_of_draws(sampled: SampledPosterior) -> None:
     out = as_json(report)
     assert out["engine"] == "nuts"
     posterior = out["posterior"]
-    assert (posterior["chains"], posterior["samples"], posterior["warmup"]) == (2, 800, 400)
+    assert (posterior["chains"], posterior["samples"], posterior["warmup"]) == (2, 800, 100)
     assert posterior["divergences"] == 0
     assert posterior["r_hat"] == sampled.r_hat
     relative = (sampled.log_weights - sampled.log_weights[..., [2]]).flatten(0, 1)
@@ -97,7 +97,7 @@ def test_report_of_draws(sampled: SampledPosterior) -> None:
     assert first["q05"] == relative[:, 0].quantile(0.05).item()
     assert first["q95"] == relative[:, 0].quantile(0.95).item()
     text = as_text(report)
-    assert "NUTS: 2 chains of 800 draws after 400 of warmup" in text
+    assert "NUTS: 2 chains of 800 draws after 100 of warmup" in text
     assert f"r_hat {sampled.r_hat:.4f}, 0 divergences" in text
 
 
@@ -115,7 +115,7 @@ def test_too_few_draws_end_with_a_warning(
     warning = captured.err.strip().splitlines()[-1]
     assert warning.startswith("warning: NUTS has not converged: r_hat is ")
     assert warning.endswith("not below 1.01; give it more by --samples")
-    assert "NUTS: 1 chain of 4 draws after 200 of warmup" in captured.out
+    assert "NUTS: 1 chain of 4 draws after 100 of warmup" in captured.out
     first: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     assert first["engine"] == "nuts" and first["posterior"]["chains"] == 1
     assert main(argv) == 0

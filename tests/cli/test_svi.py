@@ -96,3 +96,22 @@ def test_draws_are_those_of_the_normal_law() -> None:
     torch.testing.assert_close(relative.std(0), sd, rtol=0, atol=0.01)
     torch.testing.assert_close(relative.quantile(0.05, 0), low, rtol=0, atol=0.01)
     torch.testing.assert_close(relative.quantile(0.95, 0), high, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize(("strata", "groups"), [(2, 60), (300, 3)])
+def test_large_tables_settle_in_a_few_steps(strata: int, groups: int) -> None:
+    torch.manual_seed(0)
+    sizes = torch.randint(5, 40, (strata, groups)).double()
+    total = (0.4 * sizes.sum(-1)).round()
+    log_weights = torch.randn(groups, dtype=torch.float64).expand(strata, groups)
+    counts = FisherHypergeometric(total, sizes, log_weights=log_weights).sample()
+    table = Table("t", [str(group) for group in range(groups)], sizes, counts)
+    first, second = (
+        infer_posterior(table, SCALE, reference=0, max_steps=100, seed=seed) for seed in (0, 1)
+    )
+    assert first.settled and first.steps <= 10
+    (median, sd), (other, other_sd) = first.relative_to(0), second.relative_to(0)
+    assert ((median - other)[1:] / sd[1:]).abs().max() < 0.1
+    assert (sd / other_sd - 1)[1:].abs().max() < 0.03
+    # Many draws from the law: its bound is close to the best one.
+    assert abs(first.elbo - second.elbo) < 0.05

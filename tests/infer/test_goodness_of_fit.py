@@ -210,12 +210,13 @@ def test_strata_in_blocks_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None
         seen.append(len(sizes))
         return plain(theta, sizes, counts)
 
-    monkeypatch.setattr(maximum, "_CELLS", 100)
+    monkeypatch.setattr(maximum, "_CELLS", 20 * maximum.CELLS_OF_A_GROUP)
     monkeypatch.setattr(FISHER, "log_likelihood", recorded, raising=False)
     parts = fit_weights(sizes, counts)
-    assert set(seen) == {4, 2}  # 100 / 25 strata at once
+    assert set(seen) == {4, 2}  # 20 / 5 strata at once
     torch.testing.assert_close(parts.log_weights, whole.log_weights)
     torch.testing.assert_close(parts.covariance, whole.covariance)
+    monkeypatch.setattr(maximum, "_CELLS", 100)  # 100 / 25 strata at once
     a, b = whole.goodness_of_fit(), parts.goodness_of_fit()
     assert a.statistic == pytest.approx(b.statistic)
 

@@ -14,7 +14,7 @@ from .bulk_marginals import entropy_given
 from .density import log_prob_given
 from .marginals import log_marginal_given, log_marginals_given, marginal_table_given
 from .modes import mode_given
-from .moments import covariance_given, variance_given
+from .moments import covariance_given, summed_covariance_given, variance_given
 from .sampling import sample_given
 from .state import FisherState, solve_central, solve_fisher
 from .terms import log_tilted_terms
@@ -54,6 +54,10 @@ class FisherLaw(ExponentialFamily):
     def covariance(self, state: FisherState) -> Tensor:
         """One more pass over the nodes: O(G^2)."""
         return covariance_given(state)
+
+    def summed_covariance(self, state: FisherState) -> Tensor:
+        """One product of matrices for the whole batch."""
+        return summed_covariance_given(state)
 
     def sample(self, state: FisherState, sample_shape: Size, bounds: Bounds) -> Tensor:
         """Rejection, or a tree of sums of groups."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..saddlepoint.lattice import has_largest_variance
+from ..tracing import inside_transform
 from .state import FisherState, saddle_point, solve_fisher
 
 
@@ -30,19 +31,40 @@ def variance_given(state: FisherState) -> Tensor:
 
 def covariance_given(state: FisherState) -> Tensor:
     """The covariance matrix, (..., G, G), in float64. Cost: O(G^2)."""
-    urn = state.urn
+    left, right = _factors(state)
+    return _with_diagonal(torch.matmul(left, right.mT))
+
+
+def summed_covariance_given(state: FisherState) -> Tensor:
+    """The sum of the covariance matrices of a batch (S, G), in float64: (G, G).
+
+    It is one product of matrices. No table of the shape (S, G, G) is formed. Cost: O(S G^2).
+    """
+    return _with_diagonal(torch.tensordot(*_factors(state), dims=([0, 2], [0, 2])))
+
+
+def _factors(state: FisherState) -> tuple[Tensor, Tensor]:
+    """Two tables, (..., G, K), with the covariances of different groups as their products."""
     groups, b = saddle_point(state)
-    scale = groups.variance
+    # An entry with one possible draw has no variance.
+    scale = torch.where(state.urn.interior.unsqueeze(-1), groups.variance, 0.0).unsqueeze(-1)
     w_real, w_imag = b.weight_real.unsqueeze(-2), b.weight_imag.unsqueeze(-2)
-    joint = torch.matmul(b.real * w_real - b.imag * w_imag, b.real.mT)
-    joint = joint - torch.matmul(b.imag * w_real + b.real * w_imag, b.imag.mT)
-    joint = joint - b.first.unsqueeze(-1) * b.first.unsqueeze(-2)
-    shared = scale.unsqueeze(-1) * joint * scale.unsqueeze(-2)
-    same = torch.eye(scale.shape[-1], dtype=torch.bool, device=scale.device)
-    # The counts sum to a constant, and all their covariances are negative: nothing cancels here.
-    diagonal = -shared.masked_fill(same, 0.0).sum(-1)
-    result = torch.where(same, diagonal.unsqueeze(-1), shared)
-    return torch.where(urn.interior[..., None, None], result, 0.0)
+    right = scale * torch.cat([b.real, b.imag, b.first.unsqueeze(-1)], -1)
+    real, imag, first = right.split([b.real.shape[-1], b.imag.shape[-1], 1], -1)
+    left = torch.cat([real * w_real - imag * w_imag, -imag * w_real - real * w_imag, -first], -1)
+    return left, right
+
+
+def _with_diagonal(covariance: Tensor) -> Tensor:
+    """The matrix with the variances on its diagonal: all covariances are negative, and sum to 0."""
+    if not covariance.requires_grad and not inside_transform():
+        diagonal = covariance.diagonal(dim1=-2, dim2=-1)
+        diagonal.zero_()
+        diagonal.copy_(0.0 - covariance.sum(-1))
+        return covariance
+    same = torch.eye(covariance.shape[-1], dtype=torch.bool, device=covariance.device)
+    diagonal = 0.0 - covariance.masked_fill(same, 0.0).sum(-1)
+    return torch.where(same, diagonal.unsqueeze(-1), covariance)
 
 
 def log_partition(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:

@@ -17,10 +17,10 @@ from .sampling_rejection import sample_by_rejection
 from .sampling_tree import sample_by_tree
 from .state import FisherState, solve_fisher
 
-# Times on one core, in nanoseconds. They were fitted to both ways on 3 to 1000 groups of 1 to 2000
-# elements.
-_NS_BINOMIAL, _NS_PROPOSAL, _NS_ROUNDS = 120, 300, 5e5
-_NS_ENTRY, _NS_ROW_ENTRY, _NS_LOOK_UP = 30, 8, 100
+# Times on one core, in nanoseconds. They were fitted to both ways on 2 to 300 groups of 1 to 2000
+# elements, 1 to 2000 urns and 1 to 10,000 draws of each.
+_NS_BINOMIAL, _NS_PROPOSAL, _NS_ROUNDS = 57, 240, 3.6e5
+_NS_ENTRY, _NS_ROW_ENTRY, _NS_LOOK_UP, _NS_LEVEL = 45, 7.5, 33, 2.7e5
 # A tree with more entries than this takes too much memory; then rejection is used.
 _MOST_ENTRIES = 1 << 27
 
@@ -76,6 +76,10 @@ def sample_given(state: FisherState, sample_shape: Size, bounds: Bounds) -> Tens
         counts = sample_by_tree(state, sample_shape, bounds)
     else:
         counts = sample_by_rejection(state, sample_shape)
+    if not inside_transform() and counts.device.type == "cpu":
+        plain = urn.interior & ~(state.tilt + state.log_center).isnan()
+        if plain.all():
+            return counts
     counts = torch.where(urn.interior.unsqueeze(-1), counts, urn.edge)
     # Parameters are not checked. If no draw is possible, the counts must not look like a draw.
     possible = urn.feasible & ~state.log_partition.isnan()
@@ -92,17 +96,17 @@ def _prefers_tree(state: FisherState, sample_shape: Size, bounds: Bounds) -> boo
     rejection = (
         draws * batch * math.sqrt(groups) * (_NS_BINOMIAL * groups + _NS_PROPOSAL) + _NS_ROUNDS
     )
-    tree, entries = _tree_cost(draws, groups, bounds)
+    per_urn, levels, entries = _tree_cost(draws, groups, bounds)
     if entries * batch > _MOST_ENTRIES:
         return False
     # After each round, rejection reads from the device whether it is done. That is slow on a GPU.
-    return state.tilt.is_cuda or tree * batch < rejection
+    return state.tilt.is_cuda or per_urn * batch + levels * _NS_LEVEL < rejection
 
 
-def _tree_cost(draws: int, groups: int, bounds: Bounds) -> tuple[float, int]:
-    """The time of the tree in nanoseconds, and the entries of its largest table; for one urn."""
+def _tree_cost(draws: int, groups: int, bounds: Bounds) -> tuple[float, int, int]:
+    """For one urn: time in the tables of the tree, levels, and entries of the largest table."""
     cap, nodes = min(bounds.size, bounds.total), groups
-    cost, most = 0.0, 0
+    cost, levels, most = 0.0, 0, 0
     while nodes > 1:
         width = width_of_mass(cap)
         cap = min(2 * cap, bounds.total)
@@ -111,5 +115,5 @@ def _tree_cost(draws: int, groups: int, bounds: Bounds) -> tuple[float, int]:
         most = max(most, rows, draws * nodes)
         cost += nodes * width * _NS_ENTRY + rows * _NS_ROW_ENTRY
         cost += draws * nodes // 2 * _NS_LOOK_UP if draws > sums else 0
-        nodes = (nodes + 1) // 2
-    return cost, most
+        nodes, levels = (nodes + 1) // 2, levels + 1
+    return cost, levels, most

@@ -10,6 +10,8 @@ import torch
 from scipy import stats
 
 from pyro_hypergeo.ops import Bounds, mean, sample, variance
+from pyro_hypergeo.ops.fisher import sampling_rejection
+from pyro_hypergeo.ops.fisher.sampling import sample_given
 from pyro_hypergeo.ops.fisher.sampling_rejection import sample_by_rejection
 from pyro_hypergeo.ops.fisher.sampling_tree import (
     _build,
@@ -20,6 +22,7 @@ from pyro_hypergeo.ops.fisher.sampling_tree import (
 )
 from pyro_hypergeo.ops.fisher.state import solve_fisher
 from tests import oracle
+from tests.benchmarks.work import work
 from tests.ops.fixture import PLAIN, WIDE, Urn
 
 # While torch traces, sizes become constants of the trace, and it warns of this.
@@ -187,6 +190,51 @@ def test_a_batch_in_each_way_down_the_tree():
             assert_fits(histogram(draws[:, i], counts), probs * 5000)
 
 
+@pytest.mark.parametrize("tries", [1, 3])
+def test_many_rounds_of_rejection(tries, monkeypatch):
+    """Urns that finish in different rounds, each with some of its draws in each round."""
+    thetas = torch.tensor([[0.5, -1.0, 2.0, 0.0, 1.0], [-2.0, 1.0, 0.0, 0.5, 0.1]])
+    known = solve_fisher(thetas, torch.tensor([3.0, 2.0, 4.0, 3.0, 1.0]), torch.tensor(5.0))
+    rounds = []
+    whole = sampling_rejection._round
+    monkeypatch.setattr(sampling_rejection, "_tries", lambda draws, *_: max(tries, draws // 3))
+    monkeypatch.setattr(
+        sampling_rejection, "_round", lambda *given: (rounds.append(1), whole(*given))[1]
+    )
+    draws = sample_by_rejection(known, torch.Size([50, 100]))
+    assert draws.shape == (50, 100, 2, 5)
+    assert len(rounds) > 5
+    for i in range(2):
+        counts, probs = Urn(thetas[i].tolist(), [3, 2, 4, 3, 1], 5).pmf()
+        assert_fits(histogram(draws[:, :, i].flatten(0, 1), counts), probs * 5000)
+
+
+def test_most_calls_need_one_round(monkeypatch):
+    rounds = []
+    whole = sampling_rejection._round
+    monkeypatch.setattr(
+        sampling_rejection, "_round", lambda *given: (rounds.append(1), whole(*given))[1]
+    )
+    for _ in range(100):
+        known = solve_fisher(torch.randn(8, 6), torch.full((6,), 40.0), torch.tensor(90.0))
+        sample_by_rejection(known, torch.Size([2]))
+    assert len(rounds) < 140
+
+
+@pytest.mark.parametrize(
+    ("batch", "groups", "size", "total", "numbers"),
+    [(2, 4, 500, 700, 300), (64, 10, 256, 256, 200)],
+)
+def test_one_draw_of_each_urn_needs_few_operations(batch, groups, size, total, numbers):
+    torch.manual_seed(1)
+    sizes, total = torch.full((groups,), float(size)), torch.tensor(float(total))
+    known, bounds = solve_fisher(torch.randn(batch, groups), sizes, total), Bounds(sizes, total)
+    costs = [work(lambda: sample_given(known, torch.Size(), bounds)) for _ in range(5)]
+    least = min(costs)  # a call may need a second round
+    assert least.operations <= 100
+    assert least.numbers <= numbers * batch * groups
+
+
 def test_edges():
     sizes = torch.tensor([2.0, 0.0, 4.0])
     theta = torch.tensor([0.3, 1.0, -math.inf])
@@ -250,7 +298,7 @@ def test_every_sum_of_a_parent_can_be_split(urn, repeats):
     sums = pairs.start[0] + torch.arange(pairs.probs.shape[-1])
     sums = sums[(pairs.probs[0] > 0) & (sums <= urn.total)]
     sums = sums.repeat(repeats)  # with more draws than sums, there is a table
-    children = _split(leaves, pairs, torch.stack([sums, urn.total - sums], -1))[:, :2]
+    children = _split(leaves, pairs, torch.stack([sums, urn.total - sums]))[:2].mT
     assert ((children >= 0) & (children <= torch.tensor(urn.sizes[:2]))).all()
     assert (children.sum(-1) == sums).all()
 
@@ -260,7 +308,7 @@ def test_an_improbable_sum_is_split_by_the_exact_law():
     leaves, _ = _build(solve_fisher(*urn.tensors), urn.bounds)
     weights = [math.exp(0.5), 1.0]  # of the first two groups, up to a factor
     for total in (1, 2, 3):
-        cdf = _conditional_cdf(*_children(leaves), torch.tensor([float(total)])).squeeze(0)
+        cdf = _conditional_cdf(*_children(leaves), torch.tensor([[float(total)]])).squeeze()
         exact = [0.0] * len(cdf)
         for x, probability in oracle.pmf(weights, [2, 2], total).items():
             exact[x[0]] = float(probability)

@@ -11,7 +11,8 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import grad, hessian, jacfwd, jacrev, vmap
 
-from pyro_hypergeo.ops import covariance, log_partition, mean, variance
+from pyro_hypergeo.ops import FISHER, WALLENIUS, covariance, log_partition, mean, variance
+from pyro_hypergeo.ops.fisher.state import solve_fisher
 from tests import oracle
 from tests.ops.fixture import PLAIN, RECORDS, WIDE, Urn, name_of, urns
 
@@ -235,3 +236,32 @@ def test_trace():
     traced = torch.jit.trace(log_partition, example)
     assert traced(log_weights, sizes, torch.tensor(0.0)) == 0
     assert traced(log_weights, sizes, torch.tensor(99.0)) == -math.inf
+
+
+def test_the_sum_of_covariances_is_that_of_a_batch():
+    sizes = torch.tensor([[3.0, 4.0, 5.0], [9.0, 0.0, 2.0], [2.0, 2.0, 2.0], [7.0, 1.0, 1.0]])
+    total = torch.tensor([6.0, 5.0, 6.0, 1.0])
+    theta = torch.tensor([[0.5, -30.0, 1.0], [0.0, 2.0, -1.0], [0.0, 0.0, 0.0], [3.0, 0.0, 1.0]])
+    state = solve_fisher(theta, sizes, total)
+    both = FISHER.covariance(state), FISHER.summed_covariance(state)
+    torch.testing.assert_close(both[1], both[0].sum(0), rtol=1e-13, atol=1e-15)
+    theta.requires_grad_()  # then nothing is done in place
+    again = FISHER.covariance(solve_fisher(theta, sizes, total)).detach()
+    torch.testing.assert_close(again, both[0], rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("law", [FISHER, WALLENIUS])
+def test_likelihood_of_log_weights_of_each_stratum(law):
+    sizes = torch.tensor([[3.0, 4.0, 5.0], [9.0, 1.0, 2.0]])
+    counts = torch.tensor([[2.0, 1.0, 3.0], [4.0, 1.0, 0.0]])
+    theta = torch.tensor([[0.5, -1.0, 0.2], [0.0, 2.0, -1.0]])
+
+    def value(shift):
+        return law.log_prob(law.solve(theta + shift, sizes, counts.sum(-1)), counts).sum()
+
+    known = law.log_likelihood(theta, sizes, counts)
+    zero = torch.zeros(3)
+    torch.testing.assert_close(known.value, value(zero))
+    torch.testing.assert_close(known.gradient, torch.autograd.functional.jacobian(value, zero))
+    hessian = torch.autograd.functional.hessian(value, zero)
+    torch.testing.assert_close(known.information, -hessian, rtol=1e-6, atol=1e-8)
