@@ -1,0 +1,169 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+r"""Wallenius' law as a mixture of Fisher's laws over the time of ring n + 1, at nodes.
+
+Let :math:`S_u` be the number of elements that have rung by the time :math:`u`. An average over
+this time and over the phases :math:`t` of a characteristic function gives every moment:
+
+.. math::
+
+    E[f(x)] = \int \frac{1}{2 \pi} \int \Phi_u(t) \, E_{u,t}[f(x) D(x)] \, dt \, du ,
+    \qquad \Phi_u(t) = E[e^{i t (S_u - n)}] .
+
+Under :math:`E_{u,t}`, the counts are independent and binomial, with complex probabilities
+:math:`P_i = p_i + p_i q_i B_i(t)`. A tilt at each :math:`u` keeps the mean of :math:`S_u` at
+:math:`n`, so nothing cancels. The table of :math:`1 / |q_i + p_i e^{i t}|^2` is the only one that
+is kept: all others are its products with numbers of one group or of one node.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..saddlepoint.lattice import NODES, Tilted, place_nodes, tilted_groups
+from ..urn import Urn
+from .clocks import may_branch
+from .ring import RingNodes, log_change, ring_nodes, rung_by
+
+# Beyond this, a modulus is below rounding.
+_DECAYED = 36.0
+# The density has the integral 1. A rule of equal steps may miss this by rounding: by so much, and
+# by so much for each element.
+_MISSED, _MISSED_EACH = 3e-12, 5e-16
+
+
+class Complex(NamedTuple):
+    """A complex table. We use real arithmetic: gradients of complex ones may fail in a trace."""
+
+    real: Tensor
+    imag: Tensor
+
+    def __mul__(self, other: Any) -> Complex:
+        """The product, entry by entry."""
+        return Complex(
+            self.real * other.real - self.imag * other.imag,
+            self.real * other.imag + self.imag * other.real,
+        )
+
+
+class Mixture(NamedTuple):
+    """The law at U nodes of log u and J nodes t > 0 of the phase."""
+
+    log_density: Tensor  # (..., U): of log u, times the weight of the node
+    rates: Tensor  # (..., U, G): w_i u
+    groups: Tilted  # (..., U, G), and sizes (..., 1, G)
+    inverse: Tensor  # (..., U, G, J): 1 / |q_i + p_i e^{it}|^2
+    versine: Tensor  # (..., U, J): 2 sin(t / 2)^2
+    sine: Tensor  # (..., U, J): sin t
+    phi: Complex  # (..., U, J): Phi_u(t) under the tilt, for t and -t
+    hazard: Complex  # (..., U, J): the mean of D(x) u minus that at t = 0
+    over: Complex  # (..., U, J): the mean of S_u - n
+    first: Tensor  # (..., U): the mean of D(x) u at t = 0
+    norm: Tensor  # (..., U): the mean of D(x) u over all t
+
+    @property
+    def weight(self) -> Tensor:
+        """The shares of the times, (..., U). They sum to 1 exactly, not up to rounding."""
+        return torch.softmax(self.log_density, -1)
+
+    @property
+    def shift(self) -> Tensor:
+        """E[X D] / E[D] at each time, with X the counts minus the tilted means; (..., U, G)."""
+        # E[x_i (m_i - x_i)] at t is a derivative in t. By parts over t, it becomes the factor
+        # E[S - n], which is the same for all groups. So two sums over the table are enough.
+        p, q = self.groups.p, self.groups.q
+        hazard = self.phi * Complex(self.first.unsqueeze(-1) + self.hazard.real, self.hazard.imag)
+        over = self.phi * self.over
+        columns = torch.stack(
+            [
+                hazard.real * self.versine,
+                hazard.imag * self.sine,
+                over.real * self.versine,
+                over.imag * self.sine,
+            ],
+            -1,
+        )
+        a, b, c, d = (self.inverse @ columns).unbind(-1)
+        skew = p - q
+        moved = skew * a - b + self.rates * (skew * c - d)
+        return self.groups.variance * moved / self.norm.unsqueeze(-1)
+
+
+def snapshots(urn: Urn) -> Mixture:
+    """The law at nodes of the time of ring n + 1, differentiable in the log-weights."""
+    sizes, total = urn.sizes, urn.total
+    theta = urn.log_weights
+    theta = theta - theta.detach().masked_fill(sizes <= 0, -torch.inf).amax(-1, keepdim=True)
+    nodes = ring_nodes(theta, sizes, total, even=True)
+    at = mixture_at(theta, sizes, total, nodes)
+    if nodes.even and _misses(at, sizes):
+        at = mixture_at(theta, sizes, total, ring_nodes(theta, sizes, total, even=False))
+    return at
+
+
+def mixture_at(theta: Tensor, sizes: Tensor, total: Tensor, nodes: RingNodes) -> Mixture:
+    """The law at given nodes.
+
+    :param Tensor theta: log-weights, the largest near 0, (..., G).
+    :param Tensor sizes: (..., G).
+    :param Tensor total: (...).
+    """
+    rung = rung_by(theta, nodes.times)
+    groups = tilted_groups(rung.log_odds, sizes.unsqueeze(-2), nodes.tilt)
+    u, m, p, q, variance = groups
+    at = place_nodes(m, variance, _phases(sizes, variance))
+    haversine, sine = at.haversine.unsqueeze(-2), at.sine.unsqueeze(-2)
+    excess = (-4 * p * q).unsqueeze(-1) * haversine
+    inverse = (1 + excess).reciprocal()
+    # A group with p_i > 1/2 is counted by the elements that it leaves. Then all phases are small.
+    above = u > 0
+    rare = torch.where(above, q, p).unsqueeze(-1)
+    angle = torch.atan2(rare * sine, torch.addcmul(rare.new_ones(()), rare, haversine, value=-2))
+    halves = (0.5 * m).unsqueeze(-2)
+    signed = torch.where(above, -m, m).unsqueeze(-2)
+    log_modulus = (halves @ torch.log1p(excess)).squeeze(-2)
+    left_over = total.unsqueeze(-1) - torch.where(above, m, 0.0).sum(-1)
+    phase = (signed @ angle).squeeze(-2) - left_over.unsqueeze(-1) * at.t
+    amplitude = at.weight * torch.exp(log_modulus)
+    phi = Complex(amplitude * torch.cos(phase), amplitude * torch.sin(phase))
+
+    versine, sine = 2 * at.haversine, at.sine
+    by_rate = rung.rates * variance
+    rows = torch.stack([variance, by_rate], -2)
+    rows = torch.cat([rows * (p - q).unsqueeze(-2), rows], -2)
+    a, b, c, d = (rows @ inverse).unbind(-2)
+    column = sizes.unsqueeze(-1).unsqueeze(-3)
+    sums = torch.stack([p, rung.rates * q], -2) @ column
+    mean, first = sums.squeeze(-1).unbind(-1)
+    over = Complex((mean - total.unsqueeze(-1)).unsqueeze(-1) + versine * a, sine * c)
+    hazard = Complex(-versine * b, -sine * d)
+    norm = first * (1 + phi.real.sum(-1)) + (phi * hazard).real.sum(-1)
+    change = log_change(rung, u, sizes, total, nodes.tilt)
+    log_density = change + nodes.log_length + torch.log(norm / at.period)
+    return Mixture(
+        log_density, rung.rates, groups, inverse, versine, sine, phi, hazard, over, first, norm
+    )
+
+
+def _phases(sizes: Tensor, variance: Tensor) -> int:
+    """How many nodes t > 0 are needed, for variances (..., U, G)."""
+    if not may_branch(variance):
+        return NODES
+    # Of one time, the nodes up to K / 2 are used, and those at which the modulus has not decayed.
+    spread = variance.detach().sum(-1)
+    period = 8 * spread.sqrt() + 13
+    period = torch.minimum(period, sizes.sum(-1, keepdim=True) + 2)
+    seen = torch.asin((0.5 * _DECAYED / spread).clamp(max=1).sqrt()) / math.pi
+    count = torch.ceil(period * seen).amax().item()
+    return int(count) if 1 <= count <= NODES else NODES
+
+
+def _misses(at: Mixture, sizes: Tensor) -> bool:
+    """Whether the nodes miss a part of some density."""
+    whole = torch.logsumexp(at.log_density.detach(), -1)
+    return not bool((whole.abs() <= _MISSED + _MISSED_EACH * sizes.sum(-1)).all())

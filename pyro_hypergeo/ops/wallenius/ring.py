@@ -1,0 +1,251 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+"""The time of ring n + 1: where its density lies, nodes for it, and the tilt at each node."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..binomial import log1p_exp
+from ..saddlepoint.tilt import find_tilt, refine_tilt
+from ..urn import make_urn
+from .clocks import even_nodes, gauss_nodes, may_branch
+from .snapshots import LONGEST_TIME, rule_around
+
+# Bisections and Newton's steps for the centre: where Python must not look, and where it stops when
+# the next step is shorter than _CENTRE_NEAR widths. It then bisects every second time only after
+# _CENTRE_TRIES steps.
+_CENTRE_STEPS, _CENTRE_NEAR, _CENTRE_TRIES = 50, 0.3, 8
+_SLACK = 1e-6
+# The ends of the rule are where the density has fallen to exp(-_FALL) of its value at the centre.
+# The logarithm of the fall was within _END_NEAR of that before the last step.
+_FALL, _END_STEPS, _END_NEAR = 35.0, 8, 0.2
+_SHORTEST, _LEFT, _RIGHT = 1e-4, 40.0, 5.0
+# Equal steps are about this long, in units of the width of the density.
+_STEP, _MOST_STEPS = 0.72, 96
+# Newton's steps for the tilts. The mean is then within this part of a standard deviation.
+_TILT_STEPS, _TILT_NEAR = 8, 0.12
+_LOG_SHORTEST_TIME, _LOG_LONGEST_TIME = -640.0, math.log(LONGEST_TIME)
+
+
+class RingNodes(NamedTuple):
+    """U nodes of the integral over v = log u, with u the time of ring n + 1."""
+
+    times: Tensor  # (..., U): v
+    log_length: Tensor  # (..., U) or less: the logarithm of the node's weight in the rule
+    tilt: Tensor  # (..., U): the shift of the log-odds to a mean near n
+    #: Whether the rule is one of equal steps, which may be wrong.
+    even: bool
+
+
+class Rung(NamedTuple):
+    """The independent rings of the groups up to the time u, at U nodes; each (..., U, G)."""
+
+    rates: Tensor  # w_i u
+    share: Tensor  # 1 - exp(-w_i u): the probability that an element has rung
+    log_odds: Tensor  # log(exp(w_i u) - 1)
+
+
+def rung_by(theta: Tensor, times: Tensor) -> Rung:
+    """The rings by some log-times (..., U)."""
+    log_rates = theta.unsqueeze(-2) + times.unsqueeze(-1)
+    rates = torch.exp(log_rates.clamp(_LOG_SHORTEST_TIME, _LOG_LONGEST_TIME))
+    share = -torch.expm1(-rates)
+    return Rung(rates, share, rates + torch.log(share))
+
+
+def log_change(rung: Rung, shifted: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor) -> Tensor:
+    """log of Pr[S = n] without the tilt minus with it, (..., U); at the best tilt, a bound.
+
+    :param Tensor shifted: the log-odds plus the tilt, (..., U, G).
+    :param Tensor sizes: (..., G).
+    :param Tensor total: (...).
+    """
+    shift = tilt.unsqueeze(-1)
+    near = shift.abs() < 1
+    close = torch.log1p(rung.share * torch.expm1(torch.where(near, shift, 0.0)))
+    change = torch.where(near, close, log1p_exp(shifted) - rung.rates)
+    return (change @ sizes.unsqueeze(-1)).squeeze(-1) - total.unsqueeze(-1) * tilt
+
+
+def ring_nodes(theta: Tensor, sizes: Tensor, total: Tensor, *, even: bool) -> RingNodes:
+    """A rule for the time of ring n + 1; nothing has a gradient.
+
+    :param Tensor theta: log-weights, the largest near 0, (..., G).
+    :param Tensor sizes: (..., G).
+    :param Tensor total: (...).
+    :param bool even: try equal steps; only where :func:`may_branch` is true.
+    """
+    theta = theta.detach()
+    with torch.no_grad():
+        found = _quick_nodes(theta, sizes, total, even) if may_branch(theta) else None
+        if found is not None:
+            return found
+        centre = _centre(theta, sizes, total)
+        nodes = rule_around(centre, partial(_log_bound, theta, sizes, total))
+        times = nodes.peak.unsqueeze(-1) + nodes.offset
+        tilt = _safe_tilt(rung_by(theta, times).log_odds, sizes, total)
+    # A trace forgets `no_grad`.
+    return RingNodes(times.detach(), nodes.log_length.detach(), tilt.detach(), even=False)
+
+
+def _quick_nodes(theta: Tensor, sizes: Tensor, total: Tensor, even: bool) -> RingNodes | None:
+    """The rule by Newton's steps that stop early; ``None`` where they do not come to an end."""
+    centre = _quick_centre(theta, sizes, total)
+    if centre is None:
+        return None
+    ends = _quick_ends(theta, sizes, total, centre)
+    if ends is None:
+        return None
+    away, tilt = ends
+    # The density is about a bell. Near time 0 and late, it falls more steeply on one side.
+    width = centre.curvature.rsqrt()
+    longest = _STEP * width / (1 + width * (1 + 1.5 * centre.rate))
+    steps = torch.ceil(away.abs().sum(-1) / longest).amax().item() if even else math.inf
+    if steps <= _MOST_STEPS:  # not so for NaN
+        nodes = even_nodes(centre.time, away.abs(), int(steps))
+    else:
+        nodes = gauss_nodes(centre.time, away.abs())
+    # The tilt is 0 at the centre and known at both ends: a parabola is near.
+    chord = tilt / away
+    bent = (chord[..., 1] - chord[..., 0]) / (away[..., 1] - away[..., 0])
+    slope = (chord[..., 0] - bent * away[..., 0]).unsqueeze(-1)
+    guess = nodes.offset * torch.addcmul(slope, bent.unsqueeze(-1), nodes.offset)
+    times = nodes.peak.unsqueeze(-1) + nodes.offset
+    log_odds = rung_by(theta, times).log_odds
+    best = _quick_tilt(log_odds, sizes, total, guess)
+    if best is None:
+        best = _safe_tilt(log_odds, sizes, total)
+    return RingNodes(times, nodes.log_length, best, even=steps <= _MOST_STEPS)
+
+
+class _Centre(NamedTuple):
+    """A log-time at which about n + 1/2 elements have rung, and the density there; each (...)."""
+
+    time: Tensor
+    curvature: Tensor  # of minus the log-density of a normal approximation
+    hazard: Tensor  # the expected number of elements that ring in a unit of log-time
+    spread: Tensor  # the variance of the number of rings
+    rate: Tensor  # rate times time of the elements that ring then
+
+
+def _quick_centre(theta: Tensor, sizes: Tensor, total: Tensor) -> _Centre | None:
+    low, high, wanted, everything = _bracket(theta, sizes, total)
+    log_wanted = torch.log(wanted / (everything - wanted))
+    middle = torch.log(-torch.log1p(-wanted / everything))
+    v = middle - (sizes * theta).sum(-1) / everything
+    v = torch.minimum(torch.maximum(v, low), high)
+    columns = sizes.unsqueeze(-2)
+    for step in range(_CENTRE_STEPS):
+        y = torch.exp((theta + v.unsqueeze(-1)).clamp(max=_LOG_LONGEST_TIME))
+        left = torch.exp(-y)
+        rung = -torch.expm1(-y)
+        coming = y * left
+        table = torch.stack([rung, left, coming, rung * left, y * coming], -1)
+        given, rest, hazard, spread, late = (columns @ table).squeeze(-2).unbind(-1)
+        gap = torch.log(given / rest) - log_wanted
+        low, high = torch.where(gap <= 0, v, low), torch.where(gap >= 0, v, high)
+        newton = v - gap / (hazard / given + hazard / rest)
+        inside = (newton >= low) & (newton <= high)
+        curvature = hazard.square() / spread
+        near = (newton - v).square() * curvature < _CENTRE_NEAR**2
+        if bool((inside & near).all()):
+            return _Centre(newton, curvature, hazard, spread, late / hazard)
+        middle = 0.5 * (low + high)
+        inside = inside if step < _CENTRE_TRIES or step % 2 else torch.zeros_like(inside)
+        v = torch.where(inside, newton, middle)
+    return None
+
+
+def _quick_ends(
+    theta: Tensor, sizes: Tensor, total: Tensor, centre: _Centre
+) -> tuple[Tensor, Tensor] | None:
+    """Log-times of both ends minus the centre, and the tilts there; each (..., 2)."""
+    # The density is at most the expected rate of rings times a bound of Pr[S = n], for every tilt.
+    # With the right tilt, this is near. So each step moves the end and the tilt.
+    start = torch.sqrt((2 * _FALL) / centre.curvature)
+    bent = 1 + start / 6
+    left, right = (start * bent).clamp(_SHORTEST, _LEFT), (start / bent).clamp(_SHORTEST, _RIGHT)
+    away = torch.stack([-left, right], -1)
+    tilt = away * (-centre.hazard / centre.spread).unsqueeze(-1)
+    log_hazard = torch.log(centre.hazard).unsqueeze(-1)
+    column, total_ = sizes.unsqueeze(-1), total.unsqueeze(-1)
+    for _ in range(_END_STEPS):
+        rung = rung_by(theta, centre.time.unsqueeze(-1) + away)
+        shifted = rung.log_odds + tilt.unsqueeze(-1)
+        p, q = torch.sigmoid(shifted), torch.sigmoid(-shifted)
+        sums = torch.stack([p, p * q, rung.rates * q], -2) @ column.unsqueeze(-3)
+        mean, variance, hazard = sums.squeeze(-1).unbind(-1)
+        short = total_ - mean
+        move = (short / variance).clamp(-1, 1)
+        bound = log_change(rung, shifted, sizes, total, tilt) - 0.5 * short * move
+        fall = (log_hazard - torch.log(hazard) - bound).clamp(min=1e-3)
+        tilt = tilt + move
+        slope = (torch.expm1(tilt) * hazard + 1).abs()
+        gap = torch.log(fall / _FALL)
+        factor = torch.exp((-gap * fall / (slope * away.abs())).clamp(-0.7, 0.7))
+        near = (gap.abs() < _END_NEAR) & (short.square() < variance)
+        away, tilt = away * factor, tilt * factor
+        if bool(near.all()):
+            return away, tilt
+    return None
+
+
+def _quick_tilt(log_odds: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor) -> Tensor | None:
+    """Tilts (..., U) by Newton's method from a guess; ``None`` if the guess is not near enough."""
+    total, column = total.unsqueeze(-1), sizes.unsqueeze(-1)
+    for _ in range(_TILT_STEPS):
+        p = torch.sigmoid(log_odds + tilt.unsqueeze(-1))
+        mean = (p @ column).squeeze(-1)
+        variance = mean - (p.square() @ column).squeeze(-1)
+        step = (total - mean) / variance
+        size = step.abs()
+        if bool(((size < 1) & (size.square() * variance < _TILT_NEAR**2)).all()):
+            return tilt
+        tilt = tilt + step.clamp(-1, 1)
+    return None
+
+
+def _safe_tilt(log_odds: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
+    sizes, total = sizes.unsqueeze(-2).expand(log_odds.shape), total.unsqueeze(-1)
+    total = total.expand(log_odds.shape[:-1])
+    tilt = find_tilt(make_urn(log_odds, sizes, total))
+    return refine_tilt(log_odds, sizes, total, tilt)
+
+
+def _log_bound(theta: Tensor, sizes: Tensor, total: Tensor, times: Tensor) -> Tensor:
+    """About an upper bound of the log-density of the log-time of ring n + 1, (..., U)."""
+    rung = rung_by(theta, times)
+    tilt = _safe_tilt(rung.log_odds, sizes, total)
+    shifted = rung.log_odds + tilt.unsqueeze(-1)
+    hazard = ((rung.rates * torch.sigmoid(-shifted)) @ sizes.unsqueeze(-1)).squeeze(-1)
+    return log_change(rung, shifted, sizes, total, tilt) + torch.log(hazard)
+
+
+def _bracket(theta: Tensor, sizes: Tensor, total: Tensor) -> tuple[Tensor, ...]:
+    """Log-times below and above the centre, and the elements that are wanted, and all; (...)."""
+    everything = sizes.sum(-1)
+    wanted = torch.minimum(total + 0.5, everything - 0.5)
+    low = torch.log(wanted) - torch.log((sizes * torch.exp(theta)).sum(-1))
+    lightest = theta.masked_fill(sizes <= 0, torch.inf).amin(-1)
+    high = torch.log(-torch.log1p(-wanted / everything)) - lightest
+    # Equal weights make the upper one exact, up to rounding.
+    return low - _SLACK, high + _SLACK, wanted, everything
+
+
+def _centre(theta: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
+    """log u at which n + 1/2 elements are expected to have rung, (...)."""
+    low, high, wanted, _ = _bracket(theta, sizes, total)
+    for _ in range(_CENTRE_STEPS):
+        middle = 0.5 * (low + high)
+        log_y = theta + middle.unsqueeze(-1)
+        rung = (sizes * -torch.expm1(-torch.exp(log_y))).sum(-1)
+        low = torch.where(rung < wanted, middle, low)
+        high = torch.where(rung < wanted, high, middle)
+    return 0.5 * (low + high)
