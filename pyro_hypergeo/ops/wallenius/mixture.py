@@ -25,16 +25,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..saddlepoint.lattice import NODES, Tilted, place_nodes, tilted_groups
+from ..saddlepoint.lattice import NODES, Positions, Tilted, place_nodes, tilted_groups
 from ..urn import Urn
 from .clocks import may_branch
 from .ring import RingNodes, log_change, ring_nodes, rung_by
 
-# Beyond this, a modulus is below rounding.
-_DECAYED = 36.0
+# A modulus below exp(-_DECAYED) changes nothing: what the period leaves out is larger.
+_DECAYED = 33.0
 # The density has the integral 1. A rule of equal steps may miss this by rounding: by so much, and
 # by so much for each element.
-_MISSED, _MISSED_EACH = 3e-12, 5e-16
+_MISSED, _MISSED_EACH = 2e-12, 5e-16
+# Then there are so many times as many steps; at last, Gauss' rules.
+_FINER = (1, 2, 4, 0)
 
 
 class Complex(NamedTuple):
@@ -99,10 +101,11 @@ def snapshots(urn: Urn) -> Mixture:
     sizes, total = urn.sizes, urn.total
     theta = urn.log_weights
     theta = theta - theta.detach().masked_fill(sizes <= 0, -torch.inf).amax(-1, keepdim=True)
-    nodes = ring_nodes(theta, sizes, total, even=True)
-    at = mixture_at(theta, sizes, total, nodes)
-    if nodes.even and _misses(at, sizes):
-        at = mixture_at(theta, sizes, total, ring_nodes(theta, sizes, total, even=False))
+    for finer in _FINER:
+        nodes = ring_nodes(theta, sizes, total, finer)
+        at = mixture_at(theta, sizes, total, nodes)
+        if not (nodes.even and _misses(at, sizes)):
+            break
     return at
 
 
@@ -117,18 +120,9 @@ def mixture_at(theta: Tensor, sizes: Tensor, total: Tensor, nodes: RingNodes) ->
     groups = tilted_groups(rung.log_odds, sizes.unsqueeze(-2), nodes.tilt)
     u, m, p, q, variance = groups
     at = place_nodes(m, variance, _phases(sizes, variance))
-    haversine, sine = at.haversine.unsqueeze(-2), at.sine.unsqueeze(-2)
-    excess = (-4 * p * q).unsqueeze(-1) * haversine
-    inverse = (1 + excess).reciprocal()
-    # A group with p_i > 1/2 is counted by the elements that it leaves. Then all phases are small.
-    above = u > 0
-    rare = torch.where(above, q, p).unsqueeze(-1)
-    angle = torch.atan2(rare * sine, torch.addcmul(rare.new_ones(()), rare, haversine, value=-2))
-    halves = (0.5 * m).unsqueeze(-2)
-    signed = torch.where(above, -m, m).unsqueeze(-2)
-    log_modulus = (halves @ torch.log1p(excess)).squeeze(-2)
-    left_over = total.unsqueeze(-1) - torch.where(above, m, 0.0).sum(-1)
-    phase = (signed @ angle).squeeze(-2) - left_over.unsqueeze(-1) * at.t
+    log_modulus, phase, inverse = _characteristic(groups, at)
+    left_over = total.unsqueeze(-1) - torch.where(u > 0, m, 0.0).sum(-1)
+    phase = phase - left_over.unsqueeze(-1) * at.t
     amplitude = at.weight * torch.exp(log_modulus)
     phi = Complex(amplitude * torch.cos(phase), amplitude * torch.sin(phase))
 
@@ -148,6 +142,30 @@ def mixture_at(theta: Tensor, sizes: Tensor, total: Tensor, nodes: RingNodes) ->
     return Mixture(
         log_density, rung.rates, groups, inverse, versine, sine, phi, hazard, over, first, norm
     )
+
+
+def _characteristic(groups: Tilted, at: Positions) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-modulus and phase of all groups together, (..., U, J), and 1 / |q_i + p_i e^{it}|^2.
+
+    A group with p_i > 1/2 is counted by the elements that it leaves. Then all phases are small.
+    """
+    u, m, p, q, _ = groups
+    haversine, sine = at.haversine.unsqueeze(-2), at.sine.unsqueeze(-2)
+    above = u > 0
+    rare, one = torch.where(above, q, p).unsqueeze(-1), u.new_ones(())
+    excess = (-4 * p * q).unsqueeze(-1) * haversine
+    table = torch.log1p(excess)
+    log_modulus = ((0.5 * m).unsqueeze(-2) @ table).squeeze(-2)
+    if may_branch(u) and not table.requires_grad:
+        # New memory costs more time than arithmetic.
+        inverse = excess.add_(1).reciprocal_()
+        torch.mul(rare, sine, out=table)
+        angle = table.atan2_(torch.addcmul(one, rare, haversine, value=-2))
+    else:
+        inverse = (1 + excess).reciprocal()
+        angle = torch.atan2(rare * sine, torch.addcmul(one, rare, haversine, value=-2))
+    phase = (torch.where(above, -m, m).unsqueeze(-2) @ angle).squeeze(-2)
+    return log_modulus, phase, inverse
 
 
 def _phases(sizes: Tensor, variance: Tensor) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..binomial import log1p_exp
 from ..saddlepoint.tilt import find_tilt, refine_tilt
 from ..urn import make_urn
-from .clocks import even_nodes, gauss_nodes, may_branch
+from .clocks import even_nodes, may_branch
 from .snapshots import LONGEST_TIME, rule_around
 
 # Bisections and Newton's steps for the centre: where Python must not look, and where it stops when
@@ -25,12 +25,12 @@ _CENTRE_STEPS, _CENTRE_NEAR, _CENTRE_TRIES = 50, 0.3, 8
 _SLACK = 1e-6
 # The ends of the rule are where the density has fallen to exp(-_FALL) of its value at the centre.
 # The logarithm of the fall was within _END_NEAR of that before the last step.
-_FALL, _END_STEPS, _END_NEAR = 35.0, 8, 0.2
+_FALL, _END_STEPS, _END_NEAR = 33.0, 8, 0.2
 _SHORTEST, _LEFT, _RIGHT = 1e-4, 40.0, 5.0
 # Equal steps are about this long, in units of the width of the density.
-_STEP, _MOST_STEPS = 0.72, 96
+_STEP, _MOST_STEPS = 0.77, 400
 # Newton's steps for the tilts. The mean is then within this part of a standard deviation.
-_TILT_STEPS, _TILT_NEAR = 8, 0.12
+_TILT_STEPS, _TILT_NEAR, _FARTHEST = 8, 0.12, 8.0
 _LOG_SHORTEST_TIME, _LOG_LONGEST_TIME = -640.0, math.log(LONGEST_TIME)
 
 
@@ -53,8 +53,9 @@ class Rung(NamedTuple):
 
 
 def rung_by(theta: Tensor, times: Tensor) -> Rung:
-    """The rings by some log-times (..., U)."""
-    log_rates = theta.unsqueeze(-2) + times.unsqueeze(-1)
+    """The rings by some log-times (..., U), or by one (...)."""
+    theta = theta.unsqueeze(-2) if times.dim() == theta.dim() else theta
+    log_rates = theta + times.unsqueeze(-1)
     rates = torch.exp(log_rates.clamp(_LOG_SHORTEST_TIME, _LOG_LONGEST_TIME))
     share = -torch.expm1(-rates)
     return Rung(rates, share, rates + torch.log(share))
@@ -74,19 +75,21 @@ def log_change(rung: Rung, shifted: Tensor, sizes: Tensor, total: Tensor, tilt: 
     return (change @ sizes.unsqueeze(-1)).squeeze(-1) - total.unsqueeze(-1) * tilt
 
 
-def ring_nodes(theta: Tensor, sizes: Tensor, total: Tensor, *, even: bool) -> RingNodes:
+def ring_nodes(theta: Tensor, sizes: Tensor, total: Tensor, finer: int = 1) -> RingNodes:
     """A rule for the time of ring n + 1; nothing has a gradient.
 
     :param Tensor theta: log-weights, the largest near 0, (..., G).
     :param Tensor sizes: (..., G).
     :param Tensor total: (...).
-    :param bool even: try equal steps; only where :func:`may_branch` is true.
+    :param int finer: how many times as many steps as seem to be needed. Steps are equal only where
+        :func:`may_branch` is true, and not for 0.
     """
     theta = theta.detach()
     with torch.no_grad():
-        found = _quick_nodes(theta, sizes, total, even) if may_branch(theta) else None
-        if found is not None:
-            return found
+        if finer and may_branch(theta):
+            found = _quick_nodes(theta, sizes, total, finer)
+            if found is not None:
+                return found
         centre = _centre(theta, sizes, total)
         nodes = rule_around(centre, partial(_log_bound, theta, sizes, total))
         times = nodes.peak.unsqueeze(-1) + nodes.offset
@@ -95,34 +98,38 @@ def ring_nodes(theta: Tensor, sizes: Tensor, total: Tensor, *, even: bool) -> Ri
     return RingNodes(times.detach(), nodes.log_length.detach(), tilt.detach(), even=False)
 
 
-def _quick_nodes(theta: Tensor, sizes: Tensor, total: Tensor, even: bool) -> RingNodes | None:
-    """The rule by Newton's steps that stop early; ``None`` where they do not come to an end."""
+def _quick_nodes(theta: Tensor, sizes: Tensor, total: Tensor, finer: int) -> RingNodes | None:
+    """Equal steps, found by Newton's steps that stop early; ``None`` where they do not stop."""
     centre = _quick_centre(theta, sizes, total)
     if centre is None:
         return None
     ends = _quick_ends(theta, sizes, total, centre)
     if ends is None:
         return None
-    away, tilt = ends
+    away, pull, level = ends
     # The density is about a bell. Near time 0 and late, it falls more steeply on one side.
     width = centre.curvature.rsqrt()
     longest = _STEP * width / (1 + width * (1 + 1.5 * centre.rate))
-    steps = torch.ceil(away.abs().sum(-1) / longest).amax().item() if even else math.inf
-    if steps <= _MOST_STEPS:  # not so for NaN
-        nodes = even_nodes(centre.time, away.abs(), int(steps))
-    else:
-        nodes = gauss_nodes(centre.time, away.abs())
-    # The tilt is 0 at the centre and known at both ends: a parabola is near.
-    chord = tilt / away
+    steps = torch.ceil(finer * away.abs().sum(-1) / longest).amax().item()
+    if not steps <= _MOST_STEPS:  # so for NaN
+        return None
+    nodes = even_nodes(centre.time, away.abs(), int(steps))
+    times = nodes.peak.unsqueeze(-1) + nodes.offset
+    log_odds = rung_by(theta, times).log_odds
+    # The mean of the log-odds, weighted by variances at the centre, is nearly constant. What is
+    # left to the tilts at both ends is nearly a parabola.
+    at_ends = rung_by(theta, centre.time.unsqueeze(-1) + away).log_odds
+    own = centre.pull.unsqueeze(-1)
+    gap = level - (at_ends * pull).sum(-1) + (at_ends @ own).squeeze(-1)
+    chord = (gap - centre.level.unsqueeze(-1)) / away
     bent = (chord[..., 1] - chord[..., 0]) / (away[..., 1] - away[..., 0])
     slope = (chord[..., 0] - bent * away[..., 0]).unsqueeze(-1)
     guess = nodes.offset * torch.addcmul(slope, bent.unsqueeze(-1), nodes.offset)
-    times = nodes.peak.unsqueeze(-1) + nodes.offset
-    log_odds = rung_by(theta, times).log_odds
+    guess = guess + centre.level.unsqueeze(-1) - (log_odds @ own).squeeze(-1)
     best = _quick_tilt(log_odds, sizes, total, guess)
     if best is None:
         best = _safe_tilt(log_odds, sizes, total)
-    return RingNodes(times, nodes.log_length, best, even=steps <= _MOST_STEPS)
+    return RingNodes(times, nodes.log_length, best, even=True)
 
 
 class _Centre(NamedTuple):
@@ -131,8 +138,9 @@ class _Centre(NamedTuple):
     time: Tensor
     curvature: Tensor  # of minus the log-density of a normal approximation
     hazard: Tensor  # the expected number of elements that ring in a unit of log-time
-    spread: Tensor  # the variance of the number of rings
     rate: Tensor  # rate times time of the elements that ring then
+    pull: Tensor  # the groups' shares in the variance of the number of rings, (..., G)
+    level: Tensor  # the log-odds of having rung, averaged by these shares
 
 
 def _quick_centre(theta: Tensor, sizes: Tensor, total: Tensor) -> _Centre | None:
@@ -143,11 +151,11 @@ def _quick_centre(theta: Tensor, sizes: Tensor, total: Tensor) -> _Centre | None
     v = torch.minimum(torch.maximum(v, low), high)
     columns = sizes.unsqueeze(-2)
     for step in range(_CENTRE_STEPS):
-        y = torch.exp((theta + v.unsqueeze(-1)).clamp(max=_LOG_LONGEST_TIME))
+        y, rung, log_odds = rung_by(theta, v)
         left = torch.exp(-y)
-        rung = -torch.expm1(-y)
         coming = y * left
-        table = torch.stack([rung, left, coming, rung * left, y * coming], -1)
+        varying = rung * left
+        table = torch.stack([rung, left, coming, varying, y * coming], -1)
         given, rest, hazard, spread, late = (columns @ table).squeeze(-2).unbind(-1)
         gap = torch.log(given / rest) - log_wanted
         low, high = torch.where(gap <= 0, v, low), torch.where(gap >= 0, v, high)
@@ -156,7 +164,9 @@ def _quick_centre(theta: Tensor, sizes: Tensor, total: Tensor) -> _Centre | None
         curvature = hazard.square() / spread
         near = (newton - v).square() * curvature < _CENTRE_NEAR**2
         if bool((inside & near).all()):
-            return _Centre(newton, curvature, hazard, spread, late / hazard)
+            pull = sizes * varying / spread.unsqueeze(-1)
+            level = (pull * log_odds).sum(-1)
+            return _Centre(newton, curvature, hazard, late / hazard, pull, level)
         middle = 0.5 * (low + high)
         inside = inside if step < _CENTRE_TRIES or step % 2 else torch.zeros_like(inside)
         v = torch.where(inside, newton, middle)
@@ -165,25 +175,32 @@ def _quick_centre(theta: Tensor, sizes: Tensor, total: Tensor) -> _Centre | None
 
 def _quick_ends(
     theta: Tensor, sizes: Tensor, total: Tensor, centre: _Centre
-) -> tuple[Tensor, Tensor] | None:
-    """Log-times of both ends minus the centre, and the tilts there; each (..., 2)."""
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Log-times of both ends minus the centre, (..., 2), and what gives the tilts there.
+
+    The groups' shares in the variance, (..., 2, G), and the mean of the tilted log-odds, weighted
+    by these, (..., 2).
+    """
     # The density is at most the expected rate of rings times a bound of Pr[S = n], for every tilt.
     # With the right tilt, this is near. So each step moves the end and the tilt.
     start = torch.sqrt((2 * _FALL) / centre.curvature)
-    bent = 1 + start / 6
-    left, right = (start * bent).clamp(_SHORTEST, _LEFT), (start / bent).clamp(_SHORTEST, _RIGHT)
+    bent, square = 1 + start / 6, 0.5 * start.square()
+    left = (start * bent).clamp(_SHORTEST, _LEFT)
+    right = torch.minimum(start / bent, torch.log1p(start + square)).clamp(_SHORTEST, _RIGHT)
     away = torch.stack([-left, right], -1)
-    tilt = away * (-centre.hazard / centre.spread).unsqueeze(-1)
+    pull, level = centre.pull.unsqueeze(-2), centre.level.unsqueeze(-1)
     log_hazard = torch.log(centre.hazard).unsqueeze(-1)
-    column, total_ = sizes.unsqueeze(-1), total.unsqueeze(-1)
+    column, total_ = sizes.unsqueeze(-1).unsqueeze(-3), total.unsqueeze(-1)
     for _ in range(_END_STEPS):
         rung = rung_by(theta, centre.time.unsqueeze(-1) + away)
+        tilt = level - (pull * rung.log_odds).sum(-1)
         shifted = rung.log_odds + tilt.unsqueeze(-1)
         p, q = torch.sigmoid(shifted), torch.sigmoid(-shifted)
-        sums = torch.stack([p, p * q, rung.rates * q], -2) @ column.unsqueeze(-3)
-        mean, variance, hazard = sums.squeeze(-1).unbind(-1)
+        varying = p * q
+        sums = torch.stack([p, q, varying, rung.rates * q], -2) @ column
+        mean, left, variance, hazard = sums.squeeze(-1).unbind(-1)
         short = total_ - mean
-        move = (short / variance).clamp(-1, 1)
+        move = _tilt_step(mean, left, variance, total_)
         bound = log_change(rung, shifted, sizes, total, tilt) - 0.5 * short * move
         fall = (log_hazard - torch.log(hazard) - bound).clamp(min=1e-3)
         tilt = tilt + move
@@ -191,25 +208,34 @@ def _quick_ends(
         gap = torch.log(fall / _FALL)
         factor = torch.exp((-gap * fall / (slope * away.abs())).clamp(-0.7, 0.7))
         near = (gap.abs() < _END_NEAR) & (short.square() < variance)
-        away, tilt = away * factor, tilt * factor
+        away = away * factor
+        pull = sizes.unsqueeze(-2) * varying / variance.unsqueeze(-1)
+        level = tilt + (pull * rung.log_odds).sum(-1)
         if bool(near.all()):
-            return away, tilt
+            return away, pull, level
     return None
 
 
 def _quick_tilt(log_odds: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor) -> Tensor | None:
     """Tilts (..., U) by Newton's method from a guess; ``None`` if the guess is not near enough."""
-    total, column = total.unsqueeze(-1), sizes.unsqueeze(-1)
+    total, column = total.unsqueeze(-1), sizes.unsqueeze(-1).unsqueeze(-3)
     for _ in range(_TILT_STEPS):
-        p = torch.sigmoid(log_odds + tilt.unsqueeze(-1))
-        mean = (p @ column).squeeze(-1)
-        variance = mean - (p.square() @ column).squeeze(-1)
-        step = (total - mean) / variance
-        size = step.abs()
-        if bool(((size < 1) & (size.square() * variance < _TILT_NEAR**2)).all()):
+        shifted = log_odds + tilt.unsqueeze(-1)
+        p, q = torch.sigmoid(shifted), torch.sigmoid(-shifted)
+        sums = torch.stack([p, q, p * q], -2) @ column
+        mean, left, variance = sums.squeeze(-1).unbind(-1)
+        step = _tilt_step(mean, left, variance, total)
+        if bool(((step.abs() < 1) & (step.square() * variance < _TILT_NEAR**2)).all()):
             return tilt
-        tilt = tilt + step.clamp(-1, 1)
+        tilt = tilt + step
     return None
+
+
+def _tilt_step(mean: Tensor, left: Tensor, variance: Tensor, total: Tensor) -> Tensor:
+    """Newton's step to the total, from the mean number of elements that have rung and are left."""
+    # The log-odds of the mean are linear in the tilt if all groups are alike.
+    gap = torch.log((total * left) / (mean * (mean + left - total)))
+    return (gap / (variance / mean + variance / left)).clamp(-_FARTHEST, _FARTHEST)
 
 
 def _safe_tilt(log_odds: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
