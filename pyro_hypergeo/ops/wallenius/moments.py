@@ -142,8 +142,8 @@ def wallenius_covariance_given(urn: Urn, at: Mixture) -> Tensor:
     away = groups.sizes * groups.p
     row = weight.unsqueeze(-2)
     away = away - row @ (away + shift)
-    moved = (weight.unsqueeze(-1) * shift).mT @ away
-    result = half + half.mT + moved + moved.mT + (weight.unsqueeze(-1) * away).mT @ away
+    half = half + (weight.unsqueeze(-1) * (shift + 0.5 * away)).mT @ away
+    result = half + half.mT
     # The counts sum to a constant. So a variance is minus the sum of the others' covariances: that
     # is shorter than its own formula, and not negative where the draw is nearly certain.
     same = torch.eye(result.shape[-1], dtype=torch.bool, device=result.device)
