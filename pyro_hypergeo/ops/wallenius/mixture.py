@@ -25,18 +25,22 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..saddlepoint.lattice import NODES, Positions, Tilted, place_nodes, tilted_groups
+from ..saddlepoint.lattice import NODES, Tilted, place_nodes, tilted_groups
 from ..urn import Urn
 from .clocks import may_branch
-from .ring import RingNodes, log_change, ring_nodes, rung_by
+from .ring import BELL_RULE, RingNodes, log_change, ring_nodes, rung_by
 
 # A modulus below exp(-_DECAYED) changes nothing: what the period leaves out is larger.
 _DECAYED = 33.0
-# The density has the integral 1. A rule of equal steps may miss this by rounding: by so much, and
-# by so much for each element.
-_MISSED, _MISSED_EACH = 2e-12, 5e-16
-# Then there are so many times as many steps; at last, Gauss' rules.
-_FINER = (1, 2, 4, 0)
+# If all times have at least this variance, the integral over the phases is near to a normal one,
+# and has few Gauss-Hermite nodes. The phases of t and -t are conjugate.
+_BELL = 50.0
+_BELL_RULE = tuple(x[len(x) // 2 :] for x in BELL_RULE)
+# The density has the integral 1. The nodes are trusted if they miss it only by rounding: by so
+# much, and by so much for each element. Otherwise there are so many times as many. The last ones
+# may miss more, since other nodes would not be better.
+_MISSED, _MISSED_EACH = 3e-13, 1e-17
+_FINER, _LAST = (1, 2, 4), 100
 
 
 class Complex(NamedTuple):
@@ -104,9 +108,9 @@ def snapshots(urn: Urn) -> Mixture:
     for finer in _FINER:
         nodes = ring_nodes(theta, sizes, total, finer)
         at = mixture_at(theta, sizes, total, nodes)
-        if not (nodes.even and _misses(at, sizes)):
-            break
-    return at
+        if not nodes.quick or _is_whole(at, sizes, _LAST if finer == _FINER[-1] else 1):
+            return at
+    return mixture_at(theta, sizes, total, ring_nodes(theta, sizes, total, 0))
 
 
 def mixture_at(theta: Tensor, sizes: Tensor, total: Tensor, nodes: RingNodes) -> Mixture:
@@ -119,7 +123,7 @@ def mixture_at(theta: Tensor, sizes: Tensor, total: Tensor, nodes: RingNodes) ->
     rung = rung_by(theta, nodes.times)
     groups = tilted_groups(rung.log_odds, sizes.unsqueeze(-2), nodes.tilt)
     u, m, p, q, variance = groups
-    at = place_nodes(m, variance, _phases(sizes, variance))
+    at = _place(sizes, variance, bell=nodes.bell)
     log_modulus, phase, inverse = _characteristic(groups, at)
     left_over = total.unsqueeze(-1) - torch.where(u > 0, m, 0.0).sum(-1)
     phase = phase - left_over.unsqueeze(-1) * at.t
@@ -136,7 +140,7 @@ def mixture_at(theta: Tensor, sizes: Tensor, total: Tensor, nodes: RingNodes) ->
     mean, first = sums.squeeze(-1).unbind(-1)
     over = Complex((mean - total.unsqueeze(-1)).unsqueeze(-1) + versine * a, sine * c)
     hazard = Complex(-versine * b, -sine * d)
-    norm = first * (1 + phi.real.sum(-1)) + (phi * hazard).real.sum(-1)
+    norm = first * (at.start + phi.real.sum(-1)) + (phi * hazard).real.sum(-1)
     change = log_change(rung, u, sizes, total, nodes.tilt)
     log_density = change + nodes.log_length + torch.log(norm / at.period)
     return Mixture(
@@ -144,7 +148,7 @@ def mixture_at(theta: Tensor, sizes: Tensor, total: Tensor, nodes: RingNodes) ->
     )
 
 
-def _characteristic(groups: Tilted, at: Positions) -> tuple[Tensor, Tensor, Tensor]:
+def _characteristic(groups: Tilted, at: _Phases) -> tuple[Tensor, Tensor, Tensor]:
     """Log-modulus and phase of all groups together, (..., U, J), and 1 / |q_i + p_i e^{it}|^2.
 
     A group with p_i > 1/2 is counted by the elements that it leaves. Then all phases are small.
@@ -168,20 +172,45 @@ def _characteristic(groups: Tilted, at: Positions) -> tuple[Tensor, Tensor, Tens
     return log_modulus, phase, inverse
 
 
-def _phases(sizes: Tensor, variance: Tensor) -> int:
-    """How many nodes t > 0 are needed, for variances (..., U, G)."""
+class _Phases(NamedTuple):
+    """J phases t > 0 of the integral of a characteristic function, and its value at 0."""
+
+    period: Tensor  # (..., U): by what the sum is divided
+    t: Tensor  # (..., U, J)
+    haversine: Tensor  # (..., U, J): sin(t / 2)^2
+    sine: Tensor  # (..., U, J): sin t
+    weight: Tensor  # (..., U, J)
+    start: float  # the weight of t = 0
+
+
+def _place(sizes: Tensor, variance: Tensor, *, bell: bool) -> _Phases:
+    """The phases for tilted variances (..., U, G)."""
     if not may_branch(variance):
-        return NODES
-    # Of one time, the nodes up to K / 2 are used, and those at which the modulus has not decayed.
+        return _Phases(*place_nodes(sizes.unsqueeze(-2), variance), start=1.0)
     spread = variance.detach().sum(-1)
+    if bell and bool((spread > _BELL).all()):
+        z, log_weight = (torch.as_tensor(a).to(spread) for a in _BELL_RULE)
+        sd = spread.sqrt()
+        t = z / sd.unsqueeze(-1)
+        weight = torch.exp(log_weight) * (2 / sd).unsqueeze(-1)
+        return _Phases(
+            torch.full_like(sd, 2 * math.pi),
+            t,
+            torch.sin(0.5 * t).square(),
+            torch.sin(t),
+            weight,
+            0.0,
+        )
+    # Of one time, the nodes up to K / 2 are used, and those at which the modulus has not decayed.
     period = 8 * spread.sqrt() + 13
     period = torch.minimum(period, sizes.sum(-1, keepdim=True) + 2)
     seen = torch.asin((0.5 * _DECAYED / spread).clamp(max=1).sqrt()) / math.pi
     count = torch.ceil(period * seen).amax().item()
-    return int(count) if 1 <= count <= NODES else NODES
+    count = int(count) if 1 <= count <= NODES else NODES
+    return _Phases(*place_nodes(sizes.unsqueeze(-2), variance, count), start=1.0)
 
 
-def _misses(at: Mixture, sizes: Tensor) -> bool:
-    """Whether the nodes miss a part of some density."""
-    whole = torch.logsumexp(at.log_density.detach(), -1)
-    return not bool((whole.abs() <= _MISSED + _MISSED_EACH * sizes.sum(-1)).all())
+def _is_whole(at: Mixture, sizes: Tensor, slack: float) -> bool:
+    """Whether the nodes miss no part of any density."""
+    missed = torch.logsumexp(at.log_density.detach(), -1).abs()
+    return bool((missed <= slack * (_MISSED + _MISSED_EACH * sizes.sum(-1))).all())

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..binomial import log1p_exp
 from ..saddlepoint.tilt import find_tilt, refine_tilt
 from ..urn import make_urn
-from .clocks import even_nodes, may_branch
+from .clocks import TimeNodes, even_nodes, may_branch
 from .snapshots import LONGEST_TIME, rule_around
 
 # Bisections and Newton's steps for the centre: where Python must not look, and where it stops when
@@ -34,14 +35,29 @@ _TILT_STEPS, _TILT_NEAR, _FARTHEST = 8, 0.12, 8.0
 _LOG_SHORTEST_TIME, _LOG_LONGEST_TIME = -640.0, math.log(LONGEST_TIME)
 
 
+def bell_rule(count: int) -> tuple[Any, Any]:
+    """Nodes z of the integral of a function like exp(-z^2 / 2), and logarithms of weights."""
+    z, weight = np.polynomial.hermite_e.hermegauss(count)
+    return z, np.log(weight) + 0.5 * z * z
+
+
+#: Gauss-Hermite nodes for a bell: a density that is near to a normal one.
+BELL_RULE = bell_rule(16)
+# The lengths on both sides of a bell differ by at most this part of their sum. Its width in time is
+# less than this part of the time in which its clocks change.
+_SKEWED, _NARROW = 0.12, 0.15
+
+
 class RingNodes(NamedTuple):
     """U nodes of the integral over v = log u, with u the time of ring n + 1."""
 
     times: Tensor  # (..., U): v
     log_length: Tensor  # (..., U) or less: the logarithm of the node's weight in the rule
     tilt: Tensor  # (..., U): the shift of the log-odds to a mean near n
-    #: Whether the rule is one of equal steps, which may be wrong.
-    even: bool
+    #: Whether the rule may be wrong: what it gives must be checked.
+    quick: bool
+    #: Whether the density is so near to a normal one that this rule uses it.
+    bell: bool
 
 
 class Rung(NamedTuple):
@@ -91,11 +107,13 @@ def ring_nodes(theta: Tensor, sizes: Tensor, total: Tensor, finer: int = 1) -> R
             if found is not None:
                 return found
         centre = _centre(theta, sizes, total)
-        nodes = rule_around(centre, partial(_log_bound, theta, sizes, total))
+        nodes = rule_around(centre, partial(_log_guess, theta, sizes, total))
         times = nodes.peak.unsqueeze(-1) + nodes.offset
         tilt = _safe_tilt(rung_by(theta, times).log_odds, sizes, total)
     # A trace forgets `no_grad`.
-    return RingNodes(times.detach(), nodes.log_length.detach(), tilt.detach(), even=False)
+    return RingNodes(
+        times.detach(), nodes.log_length.detach(), tilt.detach(), quick=False, bell=False
+    )
 
 
 def _quick_nodes(theta: Tensor, sizes: Tensor, total: Tensor, finer: int) -> RingNodes | None:
@@ -109,11 +127,15 @@ def _quick_nodes(theta: Tensor, sizes: Tensor, total: Tensor, finer: int) -> Rin
     away, pull, level = ends
     # The density is about a bell. Near time 0 and late, it falls more steeply on one side.
     width = centre.curvature.rsqrt()
-    longest = _STEP * width / (1 + width * (1 + 1.5 * centre.rate))
+    longest = _STEP * width / (1 + width * (1.4 + 1.5 * centre.rate))
+    bell = finer == 1 and _is_bell(centre, away)
     steps = torch.ceil(finer * away.abs().sum(-1) / longest).amax().item()
     if not steps <= _MOST_STEPS:  # so for NaN
         return None
-    nodes = even_nodes(centre.time, away.abs(), int(steps))
+    if bell:
+        nodes = _bell_nodes(centre.time, away)
+    else:
+        nodes = even_nodes(centre.time, away.abs(), int(steps))
     times = nodes.peak.unsqueeze(-1) + nodes.offset
     log_odds = rung_by(theta, times).log_odds
     # The mean of the log-odds, weighted by variances at the centre, is nearly constant. What is
@@ -129,7 +151,26 @@ def _quick_nodes(theta: Tensor, sizes: Tensor, total: Tensor, finer: int) -> Rin
     best = _quick_tilt(log_odds, sizes, total, guess)
     if best is None:
         best = _safe_tilt(log_odds, sizes, total)
-    return RingNodes(times, nodes.log_length, best, even=True)
+    return RingNodes(times, nodes.log_length, best, quick=True, bell=bell)
+
+
+def _is_bell(centre: _Centre, away: Tensor) -> bool:
+    left, right = away.unbind(-1)
+    even = (left + right).abs() < _SKEWED * (right - left)
+    narrow = (1 + centre.rate).square() < _NARROW**2 * centre.curvature
+    return bool((even & narrow).all())
+
+
+def _bell_nodes(centre: Tensor, away: Tensor) -> TimeNodes:
+    """Gauss-Hermite nodes z of a normal density, for times that are parabolas of z."""
+    # The parabola puts both ends where the normal density has fallen as far. So it takes away the
+    # skewness.
+    z, log_weight = (torch.as_tensor(a).to(centre) for a in BELL_RULE)
+    left, right = away.unsqueeze(-1).unbind(-2)
+    far = math.sqrt(2 * _FALL)
+    slope, bent = (right - left) / (2 * far), (right + left) / (2 * far * far)
+    offset = z * torch.addcmul(slope, bent, z)
+    return TimeNodes(centre, offset, log_weight + torch.log(torch.addcmul(slope, 2 * bent, z)))
 
 
 class _Centre(NamedTuple):
@@ -245,13 +286,17 @@ def _safe_tilt(log_odds: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
     return refine_tilt(log_odds, sizes, total, tilt)
 
 
-def _log_bound(theta: Tensor, sizes: Tensor, total: Tensor, times: Tensor) -> Tensor:
-    """About an upper bound of the log-density of the log-time of ring n + 1, (..., U)."""
+def _log_guess(theta: Tensor, sizes: Tensor, total: Tensor, times: Tensor) -> Tensor:
+    """About the log-density of the log-time of ring n + 1, (..., U)."""
     rung = rung_by(theta, times)
     tilt = _safe_tilt(rung.log_odds, sizes, total)
     shifted = rung.log_odds + tilt.unsqueeze(-1)
-    hazard = ((rung.rates * torch.sigmoid(-shifted)) @ sizes.unsqueeze(-1)).squeeze(-1)
-    return log_change(rung, shifted, sizes, total, tilt) + torch.log(hazard)
+    left = torch.sigmoid(-shifted)
+    table = torch.stack([left * torch.sigmoid(shifted), rung.rates * left], -2)
+    variance, hazard = (table @ sizes.unsqueeze(-1).unsqueeze(-3)).squeeze(-1).unbind(-1)
+    # The saddlepoint approximation of Pr[S = n], which is also right where S is almost certain.
+    log_mass = log_change(rung, shifted, sizes, total, tilt)
+    return log_mass - 0.5 * torch.log1p((2 * math.pi) * variance) + torch.log(hazard)
 
 
 def _bracket(theta: Tensor, sizes: Tensor, total: Tensor) -> tuple[Tensor, ...]:
