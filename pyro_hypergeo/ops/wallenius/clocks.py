@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,6 +45,11 @@ _HIGHEST_AT_PEAK = 34.0
 # 1 - e^-y is 1 to rounding here, and e^y is far from an overflow.
 _CERTAIN = 600.0
 _SLACK = 1e-10
+
+
+def _bell_rule(count: int) -> tuple[Any, Any]:
+    z, weight = np.polynomial.hermite_e.hermegauss(count)
+    return z, np.log(weight) + 0.5 * z * z
 
 
 class Race(NamedTuple):
@@ -144,6 +149,24 @@ def even_nodes(peak: Tensor, lengths: Tensor, steps: int) -> TimeNodes:
     length = ((left + right) / steps).unsqueeze(-1)
     offset = torch.addcmul(-left.unsqueeze(-1), length, place)
     return TimeNodes(peak, offset, torch.log(length).expand(offset.shape))
+
+
+#: Gauss-Hermite nodes z for functions like exp(-z^2 / 2), and the logarithms of their weights.
+BELL_RULE = _bell_rule(16)
+
+
+def bell_nodes(centre: Tensor, lengths: Tensor, far: float) -> TimeNodes:
+    """Gauss-Hermite nodes for a density near to a normal one; J = 16.
+
+    :param float far: the normal density is followed up to so many standard deviations at the ends
+        centre - lengths[..., 0] and centre + lengths[..., 1].
+    """
+    # The times are a parabola of z through the centre and both ends. This takes skewness away.
+    z, log_weight = (torch.as_tensor(a).to(centre) for a in BELL_RULE)
+    left, right = lengths.unsqueeze(-1).unbind(-2)
+    slope, bent = (right + left) / (2 * far), (right - left) / (2 * far * far)
+    offset = z * torch.addcmul(slope, bent, z)
+    return TimeNodes(centre, offset, log_weight + torch.log(torch.addcmul(slope, 2 * bent, z)))
 
 
 def rule_fails(fall: Tensor, weight: Tensor) -> bool:

@@ -27,8 +27,9 @@ from torch import Tensor
 
 from ..saddlepoint.lattice import NODES, Tilted, place_nodes, tilted_groups
 from ..urn import Urn
-from .clocks import may_branch
-from .ring import BELL_RULE, RingNodes, log_change, ring_nodes, rung_by
+from .clocks import BELL_RULE, may_branch
+from .ring import ring_nodes
+from .rings import RingNodes, log_change, rung_by
 
 # A modulus below exp(-_DECAYED) changes nothing: what the period leaves out is larger.
 _DECAYED = 33.0
