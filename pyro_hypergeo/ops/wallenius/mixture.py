@@ -204,9 +204,9 @@ def _place(sizes: Tensor, variance: Tensor, *, bell: bool) -> _Phases:
         )
     # Of one time, the nodes up to K / 2 are used, and those at which the modulus has not decayed.
     period = 8 * spread.sqrt() + 13
-    period = torch.minimum(period, sizes.sum(-1, keepdim=True) + 2)
+    period = torch.minimum(period, 2 * torch.ceil(0.5 * sizes.sum(-1, keepdim=True)) + 1)
     seen = torch.asin((0.5 * _DECAYED / spread).clamp(max=1).sqrt()) / math.pi
-    count = torch.ceil(period * seen).amax().item()
+    count = torch.floor(period * seen).amax().item()
     count = int(count) if 1 <= count <= NODES else NODES
     return _Phases(*place_nodes(sizes.unsqueeze(-2), variance, count), start=1.0)
 
