@@ -31,7 +31,7 @@ from .clocks import (
 # All elements of a group may be drawn, and it may be heavier than the rest by more than a float can
 # hold. Nothing of it is left, so the cut changes nothing.
 _LARGEST = 600.0
-# Entries of x in one part; a table has 128 times as many.
+# Entries of x in one part; a table has up to 128 times as many.
 _CELLS = 100_000
 
 
@@ -49,13 +49,16 @@ def wallenius_log_prob(
             \prod_i \bigl(1 - e^{-w_i u}\bigr)^{x_i} du,
         \qquad D = \sum_i w_i (m_i - x_i)
 
-    We integrate over :math:`\log u`, where the integrand is log-concave, by Gauss-Legendre rules on
-    both sides of its peak. The binomial probabilities at the peak are in deviance form, so nothing
-    cancels. We measured 10^4 random urns of up to 10^6 elements, with weights over up to 200 orders
-    of magnitude and counts far in the tails. The error was below 5e-12 max(1, abs(log p)).
+    We integrate over :math:`\log u`, where the integrand is log-concave. On the CPU, about 30 equal
+    steps are enough for most urns. They are checked: the integral must not change if every second
+    node is left out, and no piece of the integrand may be too steep. Where this fails, and wherever
+    Python must not look at values, Gauss-Legendre rules have 128 nodes. The binomial probabilities
+    at the peak are in deviance form, so nothing cancels. We measured 10^4 random urns of up to 10^6
+    elements, with weights over up to 200 orders of magnitude and counts far in the tails. The error
+    was below 5e-12 max(1, abs(log p)).
 
     The formula also holds for real counts between the bounds. Differentiable in the counts and in
-    the log-weights. Cost: O(G) for each entry of the batch, with 128 nodes in memory.
+    the log-weights. Cost: O(G) for each entry of the batch and each node.
 
     :param Tensor value: counts :math:`x`, shape ``(..., G)``.
     :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.

@@ -68,37 +68,14 @@ class Mixture(NamedTuple):
     versine: Tensor  # (..., U, J): 2 sin(t / 2)^2
     sine: Tensor  # (..., U, J): sin t
     phi: Complex  # (..., U, J): Phi_u(t) under the tilt, for t and -t
-    hazard: Complex  # (..., U, J): the mean of D(x) u minus that at t = 0
-    over: Complex  # (..., U, J): the mean of S_u - n
-    first: Tensor  # (..., U): the mean of D(x) u at t = 0
+    hazard: Complex  # (..., U, J): the mean of D(x) u
     norm: Tensor  # (..., U): the mean of D(x) u over all t
+    shift: Tensor  # (..., U, G): E[X D] / E[D], with X the counts minus the tilted means
 
     @property
     def weight(self) -> Tensor:
         """The shares of the times, (..., U). They sum to 1 exactly, not up to rounding."""
         return torch.softmax(self.log_density, -1)
-
-    @property
-    def shift(self) -> Tensor:
-        """E[X D] / E[D] at each time, with X the counts minus the tilted means; (..., U, G)."""
-        # E[x_i (m_i - x_i)] at t is a derivative in t. By parts over t, it becomes the factor
-        # E[S - n], which is the same for all groups. So two sums over the table are enough.
-        p, q = self.groups.p, self.groups.q
-        hazard = self.phi * Complex(self.first.unsqueeze(-1) + self.hazard.real, self.hazard.imag)
-        over = self.phi * self.over
-        columns = torch.stack(
-            [
-                hazard.real * self.versine,
-                hazard.imag * self.sine,
-                over.real * self.versine,
-                over.imag * self.sine,
-            ],
-            -1,
-        )
-        a, b, c, d = (self.inverse @ columns).unbind(-1)
-        skew = p - q
-        moved = skew * a - b + self.rates * (skew * c - d)
-        return self.groups.variance * moved / self.norm.unsqueeze(-1)
 
 
 def snapshots(urn: Urn) -> Mixture:
@@ -134,18 +111,26 @@ def mixture_at(theta: Tensor, sizes: Tensor, total: Tensor, nodes: RingNodes) ->
     versine, sine = 2 * at.haversine, at.sine
     by_rate = rung.rates * variance
     rows = torch.stack([variance, by_rate], -2)
-    rows = torch.cat([rows * (p - q).unsqueeze(-2), rows], -2)
+    skew = p - q
+    rows = torch.cat([rows * skew.unsqueeze(-2), rows], -2)
     a, b, c, d = (rows @ inverse).unbind(-2)
     column = sizes.unsqueeze(-1).unsqueeze(-3)
     sums = torch.stack([p, rung.rates * q], -2) @ column
     mean, first = sums.squeeze(-1).unbind(-1)
     over = Complex((mean - total.unsqueeze(-1)).unsqueeze(-1) + versine * a, sine * c)
-    hazard = Complex(-versine * b, -sine * d)
-    norm = first * (at.start + phi.real.sum(-1)) + (phi * hazard).real.sum(-1)
+    hazard = Complex(first.unsqueeze(-1) - versine * b, -sine * d)
+    with_hazard, with_over = phi * hazard, phi * over
+    norm = first * at.start + with_hazard.real.sum(-1)
     change = log_change(rung, u, sizes, total, nodes.tilt)
     log_density = change + nodes.log_length + torch.log(norm / at.period)
+
+    # E[x_i (m_i - x_i)] at t is a derivative in t. By parts over t, it becomes the factor
+    # E[S - n], which is the same for all groups. So two sums over the table are enough.
+    columns = [x for z in (with_hazard, with_over) for x in (z.real * versine, z.imag * sine)]
+    a, b, c, d = (inverse @ torch.stack(columns, -1)).unbind(-1)
+    shift = variance * (skew * a - b + rung.rates * (skew * c - d)) / norm.unsqueeze(-1)
     return Mixture(
-        log_density, rung.rates, groups, inverse, versine, sine, phi, hazard, over, first, norm
+        log_density, rung.rates, groups, inverse, versine, sine, phi, hazard, norm, shift
     )
 
 
@@ -164,8 +149,7 @@ def _characteristic(groups: Tilted, at: _Phases) -> tuple[Tensor, Tensor, Tensor
     if may_branch(u) and not table.requires_grad:
         # New memory costs more time than arithmetic.
         inverse = excess.add_(1).reciprocal_()
-        torch.mul(rare, sine, out=table)
-        angle = table.atan2_(torch.addcmul(one, rare, haversine, value=-2))
+        angle = (rare * sine).atan2_(torch.addcmul(one, rare, haversine, value=-2))
     else:
         inverse = (1 + excess).reciprocal()
         angle = torch.atan2(rare * sine, torch.addcmul(one, rare, haversine, value=-2))

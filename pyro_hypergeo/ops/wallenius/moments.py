@@ -23,10 +23,15 @@ def wallenius_mean(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor
         \mu_i = \int \Pr[S_u = n] \, E[x_i D(x) \mid S_u = n] \, du, \qquad
         D(x) = \sum_i w_i (m_i - x_i) ,
 
-    where :math:`S_u` is the number of elements that have rung by :math:`u`. The integral has 128
-    Gauss-Legendre nodes. The moments at each node are exact. Compared with 400 nodes, the error was
-    below 1e-11 :math:`n` in 420 random urns of up to 10^6 elements, with weights over 17 orders of
-    magnitude. Differentiable in the log-weights. Cost: O(G) for each node.
+    where :math:`S_u` is the number of elements that have rung by :math:`u`. The moments at each
+    node are exact.
+
+    On the CPU, the number of nodes follows from the urn: 16 if the density of :math:`\log u` is
+    near to a normal one, and otherwise some tens of equal steps. They are checked: the density must
+    have the integral 1. If it has not, there are more. Wherever Python must not look at values,
+    there are 128. The error was below 1e-11 :math:`n` in 5000 random urns of up to 10^6 elements,
+    with weights over 17 orders of magnitude. Differentiable in the log-weights. Cost: O(G) for each
+    node of :math:`u` and each of up to 21 phases of a characteristic function.
 
     :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
     :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
@@ -54,7 +59,7 @@ def wallenius_covariance(log_weights: Tensor, group_sizes: Tensor, total_count: 
         \Sigma_{ij} = \int \Pr[S_u = n] \,
             E[(x_i - \mu_i)(x_j - \mu_j) D(x) \mid S_u = n] \, du
 
-    The integral is that of :func:`wallenius_mean`, with the same 128 nodes. Differentiable in the
+    The integral is that of :func:`wallenius_mean`, with the same nodes. Differentiable in the
     log-weights. Cost: O(G^2) for each node.
 
     :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
@@ -79,7 +84,7 @@ def wallenius_covariance(log_weights: Tensor, group_sizes: Tensor, total_count: 
 def wallenius_variance(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Tensor:
     r"""Variances of the counts under Wallenius' law: the diagonal of :func:`wallenius_covariance`.
 
-    Differentiable in the log-weights. Cost: O(G^2) for each of 128 nodes, as for the covariances.
+    Differentiable in the log-weights. Cost: O(G^2) for each node, as for the covariances.
 
     :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.
     :param Tensor group_sizes: :math:`m`, shape ``(..., G)``.
@@ -121,7 +126,7 @@ def wallenius_covariance_given(urn: Urn, at: Mixture) -> Tensor:
     inverse = at.inverse.movedim(-2, -3)  # (..., G, U, J)
     real = inverse * at.versine.unsqueeze(-3) * (-skew * variance)
     imag = inverse * at.sine.unsqueeze(-3) * variance
-    half = 0.5 * (at.first.unsqueeze(-1) + at.hazard.real)
+    half = 0.5 * at.hazard.real
     bend = rates / sizes
     turn_real = torch.addcmul(half.unsqueeze(-3) - rates * skew, bend, real)
     turn_imag = torch.addcmul((0.5 * at.hazard.imag).unsqueeze(-3), bend, imag)
