@@ -23,8 +23,9 @@ _PEAK_NEAR, _PEAK_TRIES = 0.3, 6
 # On the same races, each end is found to within a tenth of the fall. The rule needs no more.
 _END_STEPS = 8
 # On the CPU this search stops if the fall was within this factor (a logarithm) of the wanted one
-# before the last step.
-_END_NEAR = 0.3
+# before the last step. The first is for equal steps, which are checked. It is not enough for Gauss'
+# rules: behind a gentle slope, the last step may go over the edge of a wall.
+_END_NEAR_EVEN, _END_NEAR = 0.3, 0.05
 # The ends are where the integrand has fallen to exp(-_FALL) of its peak. About this share of the
 # integral is left out.
 _FALL = 32.5
@@ -78,8 +79,8 @@ class TimeNodes(NamedTuple):
 
 
 def may_branch(x: Tensor) -> bool:
-    """Whether Python may look at the values of a tensor without waiting for a device."""
-    return x.device.type == "cpu" and not inside_transform()
+    """Whether Python may look at the values of a tensor, and need not wait for a device."""
+    return x.device.type == "cpu" and x.numel() > 0 and not inside_transform()
 
 
 def race_nodes(race: Race, *, even: bool = False) -> TimeNodes:
@@ -98,16 +99,16 @@ def race_nodes(race: Race, *, even: bool = False) -> TimeNodes:
     :param bool even: try equal steps; only where :func:`may_branch` is true.
     """
     peak, curvature = _find_peak(race)
-    lengths = _find_ends(race, peak, curvature)
     if even:
+        lengths = _find_ends(race, peak, curvature, _END_NEAR_EVEN)
         width = curvature.rsqrt()
         steps = torch.ceil(lengths.sum(-1) * (1 + width) / (_STEP * width)).amax().item()
         if steps <= _MOST_STEPS:  # not so for NaN
             return even_nodes(peak, lengths, int(steps))
-    return gauss_nodes(peak, lengths)
+    return gauss_nodes(peak, _find_ends(race, peak, curvature, _END_NEAR))
 
 
-def _find_ends(race: Race, peak: Tensor, curvature: Tensor) -> Tensor:
+def _find_ends(race: Race, peak: Tensor, curvature: Tensor, near_enough: float) -> Tensor:
     """The distances from the peak to the left end and to the right end, (..., 2)."""
     log_y = race.log_weights + peak.unsqueeze(-1)
     log_scale = race.log_rest + peak  # D u at the peak, between 1 and 1 + x.sum()
@@ -137,7 +138,7 @@ def _find_ends(race: Race, peak: Tensor, curvature: Tensor) -> Tensor:
         size = gap.abs()
         fine = (newton >= low) & (newton <= high) & ((size < 0.5 * last) | (size < 0.2))
         z, last = torch.where(fine, newton, 0.5 * (low + high)), size
-        if eager and bool((fine & (size < _END_NEAR)).all()):
+        if eager and bool((fine & (size < near_enough)).all()):
             break
     return torch.exp(z)
 

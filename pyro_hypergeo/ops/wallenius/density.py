@@ -180,10 +180,11 @@ class _LogProb(torch.autograd.Function):
         if in_x or in_theta:
             # The same tables give the first derivatives: see `_slopes`.
             column = weight.unsqueeze(-1)
-            late = x * (hazards(log_y, offset) @ column).squeeze(-1)
+            late = torch.expm1((log_rest + peak).unsqueeze(-1) + offset).unsqueeze(-2) @ column
             share = torch.exp((theta - log_rest.unsqueeze(-1)).clamp(max=_LARGEST))
-            each = share * late.sum(-1, keepdim=True)
-            by_theta = late - (sizes - x) * each
+            each = share * late.squeeze(-1)
+            hazard = (hazards(log_y, offset) @ column).squeeze(-1)
+            by_theta = x * hazard - (sizes - x) * each
             if in_x:
                 by_x = _choice(x, sizes) + log_rung(log_y) + (rung @ column).squeeze(-1) + each
         return at_peak + log_sum, fall, weight, by_x, by_theta
@@ -239,12 +240,11 @@ def _slopes(
     weight = torch.softmax(nodes.log_length - race_fall(race, nodes.peak, nodes.offset), -1)
     v = nodes.peak.unsqueeze(-1) + nodes.offset
     log_y = theta.unsqueeze(-1) + v.unsqueeze(-2)
-    late = x * (scaled_hazard(log_y) @ weight.unsqueeze(-1)).squeeze(-1)
-    # The sum of `late` is E[D u] - 1, with u the time at which the first element outside the draw
-    # rings. It is often close to 0, and has no rounding of 1.
-    each = torch.exp((theta - race.log_rest.unsqueeze(-1)).clamp(max=_LARGEST))
-    each = each * late.sum(-1, keepdim=True)
-    by_theta = late - (sizes - x) * each
+    # E[D u] - 1, with u the time at which the first element outside the draw rings.
+    late = (weight * torch.expm1(race.log_rest.unsqueeze(-1) + v)).sum(-1, keepdim=True)
+    hazard = (scaled_hazard(log_y) @ weight.unsqueeze(-1)).squeeze(-1)
+    each = torch.exp((theta - race.log_rest.unsqueeze(-1)).clamp(max=_LARGEST)) * late
+    by_theta = x * hazard - (sizes - x) * each
     if not in_x:
         return None, by_theta
     rung = (log_rung(log_y) @ weight.unsqueeze(-1)).squeeze(-1)

@@ -164,6 +164,19 @@ def test_equal_steps_that_are_too_long_are_seen(monkeypatch: pytest.MonkeyPatch)
     assert (wallenius_log_prob(x, theta, sizes, x.sum()) - right).abs() > 1e-9
 
 
+def test_no_urn_at_all() -> None:
+    theta, sizes = torch.zeros(0, 3, requires_grad=True), torch.ones(3)
+    x, total = torch.zeros(0, 3), torch.tensor(1.0)
+    for result in (
+        wallenius_log_prob(x, theta, sizes, total),
+        wallenius_mean(theta, sizes, total),
+        wallenius_covariance(theta, sizes, total),
+    ):
+        assert result.shape[0] == 0
+        (slope,) = torch.autograd.grad(result.sum(), theta)
+        assert slope.shape == (0, 3)
+
+
 def test_stored_gradients_are_those_of_the_formula() -> None:
     theta = torch.tensor([0.3, -2.0, 5.0, 0.0], requires_grad=True)
     x = torch.tensor([3.0, 0.0, 5.0, 12.5], requires_grad=True)
