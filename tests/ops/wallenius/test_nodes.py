@@ -203,3 +203,15 @@ def test_what_the_law_costs() -> None:
     assert cost.operations <= 600 and cost.numbers <= 8 * 1200
     cost = work(lambda: wallenius_mean(theta.detach(), sizes, total))
     assert cost.operations <= 700 and cost.numbers <= 8 * 7000
+
+
+def test_ends_behind_a_slope_are_not_over_a_wall() -> None:
+    # All elements of all groups but the lightest are drawn, as good as surely.
+    theta = [219.2978906245046, 0.16434859466520388, 111.18683335095551, -6.6214395562418185]
+    theta += [-131.70336072952685, -6.428579506305585, -181.88513031711418, 203.34413784234675]
+    theta += [101.93505028979963, -8.980490711631942, -65.28328327927291, -50.34435442046683]
+    theta += [188.70988643149738, 111.24775585495844, -284.42490102663413, 288.1599588873252]
+    theta += [-39.26890113428454]
+    sizes = torch.tensor([3.0, 11, 4, 1, 2, 7, 9, 7, 6, 7, 11, 4, 7, 4, 14, 4, 13])
+    x = torch.where(torch.tensor(theta) < -100, 0.0, sizes)
+    assert wallenius_log_prob(x, torch.tensor(theta), sizes, x.sum()).abs() < 1e-12
