@@ -39,7 +39,7 @@ class WalleniusHypergeometric(UrnLaw):
     all:
 
     ============================================  =================================================
-    :meth:`log_prob`                              :math:`O(G)`, with 128 nodes
+    :meth:`log_prob`                              :math:`O(G)` for each node
     :attr:`mean`                                  :math:`O(G)`, about 20 times a :meth:`log_prob`
     :attr:`covariance_matrix`, :attr:`variance`   :math:`O(G^2)`
     :meth:`sample`, exact                         :math:`O(G \log \log N)` a draw

@@ -75,7 +75,7 @@ def wallenius_affine_gradient(
         + \frac12 \frac{\partial \Sigma}{\partial \theta_j} \Sigma^+ (x - \mu) .
 
     The gradient of :math:`E[f(x)]` is exact for every quadratic :math:`f`. The counts keep their
-    sum. The value is that of ``counts``, unchanged. Cost: O(G^2) for each of 128 nodes, as for
+    sum. The value is that of ``counts``, unchanged. Cost: O(G^2) for each node, as for
     :func:`wallenius_covariance`, plus O(G^3).
 
     :param Tensor counts: draws from the law, shape ``sample_shape + (..., G)``.

@@ -78,7 +78,7 @@ def wallenius_mean_gradient(
         \frac{\partial x_i}{\partial \theta_j} := \frac{\partial E[x_i]}{\partial \theta_j}
 
     The gradient of :math:`E[f(x)]` is exact for linear :math:`f`. The value is that of ``counts``,
-    unchanged. Cost: O(G) for each of 128 nodes, as for :func:`wallenius_mean`.
+    unchanged. Cost: O(G) for each node, as for :func:`wallenius_mean`.
 
     :param Tensor counts: draws from the law, shape ``sample_shape + (..., G)``.
     :param Tensor log_weights: :math:`\theta`, shape ``(..., G)``; ``-inf`` is a weight of 0.

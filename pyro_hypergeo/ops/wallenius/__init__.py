@@ -20,14 +20,17 @@ others. That first one rings at a time :math:`u` with density :math:`D e^{-D u}`
     \qquad D = \sum_i w_i (m_i - x_i) .
 
 In :math:`v = \log u` the integrand is log-concave. We find its peak, and the point on each side
-where it has vanished. Each side has 64 Gauss-Legendre nodes. Equal steps would not do: weights that
-differ by many orders of magnitude give a long gentle slope that ends in a steep wall, and a rule of
-equal steps misses one of the two.
+where it has vanished. For most urns, about 30 equal steps from one point to the other have no error
+but rounding. Not for all: weights that differ by many orders of magnitude give a long gentle slope
+that ends in a steep wall, and equal steps miss one of the two. Then each side has 64 Gauss-Legendre
+nodes. They are also used wherever Python must not look at values: on another device than the CPU,
+in traces, in compiled code, in ``torch.func``.
 
 **Moments.** Let :math:`u` be the time of ring :math:`n + 1`. Given :math:`u`, the counts follow
 Fisher's law with odds :math:`e^{w_i u} - 1`, tilted by the factor :math:`D(x)`. So the law is a
-mixture of such laws over :math:`u`. Mean and covariance are integrals over :math:`u`, with 128
-nodes.
+mixture of such laws over :math:`u`. Mean and covariance are integrals over :math:`u` and over the
+phases of a characteristic function. The density of :math:`u` has the integral 1. So it is seen
+whether the nodes miss a part of it, and a few of them can be tried first.
 
 **Draws.** In small urns all clocks ring. In large urns the axis of time is cut in two again and
 again. The number of rings of a group in one part is binomial. Only the part that holds ring
@@ -36,7 +39,11 @@ again. The number of rings of a group in one part is binomial. Only the part tha
 ==================  ================================================================================
 ``clocks``          the race: its integrand, and the nodes of the integral
 ``density``         the log-probability of counts
-``snapshots``       the counts at the time of ring :math:`n + 1`, at nodes of this time
+``rings``           the rings of the groups up to a time
+``ring``            the time of ring :math:`n + 1`: nodes for it
+``quick_ring``      fewer nodes for it, found by searches that stop early
+``mixture``         the law at these nodes, with few tables
+``snapshots``       the counts at given times, for marginals
 ``moments``         mean, variances, covariances
 ``marginals``       marginals of single groups
 ``two_groups``      all counts of two groups: neighbouring counts share their nodes

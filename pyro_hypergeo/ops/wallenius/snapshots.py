@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -17,11 +16,9 @@ from ..binomial import log1p_exp
 from ..saddlepoint.derivatives import Derivatives
 from ..saddlepoint.lattice import Tilted, lattice_nodes, log_lattice_prob, tilted_groups
 from ..saddlepoint.tilt import find_tilt, refine_tilt
-from ..urn import Urn, make_urn
+from ..urn import make_urn
 from .clocks import TimeNodes, gauss_nodes, log_rung_odds
 
-# Halvings of a bracket whose length is in the hundreds, to far below the width of the density.
-_CENTRE_STEPS = 50
 # A bracket of lengths is cut into so many parts, equal in logarithms. This is done twice. It finds
 # the ends of the rule to within 10 %.
 _END_PARTS = 12
@@ -53,20 +50,6 @@ class Snapshots(NamedTuple):
         return groups.sizes * groups.q - groups.variance * self.derivatives.first
 
 
-def snapshots(urn: Urn) -> Snapshots:
-    """The snapshots at the nodes of a rule for the time of ring n + 1; nodes have no gradient."""
-    sizes = urn.sizes
-    theta = urn.log_weights
-    theta = theta - theta.detach().masked_fill(sizes <= 0, -torch.inf).amax(-1, keepdim=True)
-    with torch.no_grad():
-        centre = _centre(theta, sizes, urn.total)
-        nodes = rule_around(centre, partial(_log_density, theta, sizes, urn.total))
-    nodes = nodes.detached()  # a trace forgets `no_grad`
-    times = nodes.peak.unsqueeze(-1) + nodes.offset
-    at = snapshots_at(theta, sizes, urn.total, times)
-    return at._replace(log_mass=at.log_mass + nodes.log_length)
-
-
 def snapshots_at(theta: Tensor, sizes: Tensor, total: Tensor, times: Tensor) -> Snapshots:
     """The snapshots at given log-times (..., U); ``log_mass`` is log Pr[S_u = n] alone."""
     log_rates = (theta.unsqueeze(-2) + times.unsqueeze(-1)).clamp(max=_LOG_LONGEST_TIME)
@@ -90,7 +73,12 @@ _LOG_LONGEST_TIME = math.log(LONGEST_TIME)
 
 
 def rule_around(centre: Tensor, log_density: Callable[[Tensor], Tensor]) -> TimeNodes:
-    """The rule over all log-times where a density has not vanished.
+    """The rule over all log-times where a density has not vanished; see :func:`ends_around`."""
+    return gauss_nodes(centre, ends_around(centre, log_density))
+
+
+def ends_around(centre: Tensor, log_density: Callable[[Tensor], Tensor]) -> Tensor:
+    """How far a density reaches to the left and to the right, (..., 2).
 
     :param Tensor centre: a log-time near the peak, (...).
     :param log_density: from log-times (..., U) to the log-density, (..., U).
@@ -109,27 +97,4 @@ def rule_around(centre: Tensor, log_density: Callable[[Tensor], Tensor]) -> Time
         last = (inside.reshape(between.shape) * part).amax(-1) * _END_PARTS
         width = (high - low) / _END_PARTS
         low, high = low + width * last, low + width * (last + 1)
-    return gauss_nodes(centre, torch.exp(high))
-
-
-def _log_density(theta: Tensor, sizes: Tensor, total: Tensor, times: Tensor) -> Tensor:
-    """The log-density of the log-time of ring n + 1, (..., U)."""
-    at = snapshots_at(theta, sizes, total, times)
-    return at.log_mass + torch.log((at.rates * at.rest).sum(-1))
-
-
-def _centre(theta: Tensor, sizes: Tensor, total: Tensor) -> Tensor:
-    """log u at which n + 1/2 elements are expected to have rung, (...)."""
-    everything = sizes.sum(-1)
-    wanted = torch.minimum(total + 0.5, everything - 0.5)
-    absent = sizes <= 0
-    low = torch.log(wanted) - torch.log((sizes * torch.exp(theta)).sum(-1))
-    lightest = theta.masked_fill(absent, torch.inf).amin(-1)
-    high = torch.log(-torch.log1p(-wanted / everything)) - lightest
-    for _ in range(_CENTRE_STEPS):
-        middle = 0.5 * (low + high)
-        log_y = theta + middle.unsqueeze(-1)
-        rung = (sizes * -torch.expm1(-torch.exp(log_y))).sum(-1)
-        low = torch.where(rung < wanted, middle, low)
-        high = torch.where(rung < wanted, high, middle)
-    return 0.5 * (low + high)
+    return torch.exp(high)

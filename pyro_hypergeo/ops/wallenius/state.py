@@ -9,8 +9,8 @@ from torch import Size, Tensor
 from torch.distributions.utils import lazy_property
 
 from ..urn import Urn, grow
+from .mixture import snapshots
 from .moments import wallenius_covariance_given, wallenius_mean_given
-from .snapshots import snapshots
 
 
 class WalleniusState:
