@@ -24,7 +24,7 @@ class CountTable(NamedTuple):
         """The log-probabilities of the counts 0, ..., max_size: ``(..., max_size + 1)``."""
         first, logs = self
         width = logs.shape[-1]
-        if may_branch(first) and first.numel():
+        if may_branch(first):
             low = int(first.reshape(-1)[0])
             if low <= max_size and (first == low).all():
                 logs = logs[..., : max_size + 1 - low]
@@ -49,6 +49,6 @@ def table_width(low: Tensor, high: Tensor, max_size: int) -> int:
 
     It is ``max_size + 1`` where Python must not look at values.
     """
-    if not may_branch(low) or not low.numel():
+    if not may_branch(low):
         return max_size + 1
     return max(1, int((high.clamp(max=max_size) - low).max()) + 1)

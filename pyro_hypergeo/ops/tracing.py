@@ -65,5 +65,8 @@ def inside_transform() -> bool:
 
 
 def may_branch(tensor: Tensor) -> bool:
-    """Whether Python may look at values to save work: it never waits, and nothing is traced."""
-    return tensor.device.type == "cpu" and not inside_transform()
+    """Whether Python may look at values to save work: there are some, and no device is waited for.
+
+    Nothing is traced, compiled or mapped then.
+    """
+    return tensor.device.type == "cpu" and not inside_transform() and tensor.numel() > 0

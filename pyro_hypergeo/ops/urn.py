@@ -89,7 +89,7 @@ def make_urn(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> U
     tensor([ True, False])
     """
     theta, sizes, total = _broadcast(log_weights, group_sizes, total_count)
-    if may_branch(theta) and theta.numel() and _all_present(theta.detach(), sizes):
+    if may_branch(theta) and _all_present(theta.detach(), sizes):
         interior = (total > 0) & (total < sizes.sum(-1))
         if interior.all():
             if torch.is_inference_mode_enabled():

@@ -193,7 +193,7 @@ def saddle_near(
     """:func:`saddle_point` from a tilt that brings the mean sum within an element of n."""
     # If the sum varies much, the tilt at hand will do.
     groups = tilted_groups(theta, sizes, tilt)
-    if not (may_branch(tilt) and tilt.numel() and varies_much(groups)):
+    if not (may_branch(tilt) and varies_much(groups)):
         groups = tilted_groups(theta, sizes, refine_tilt(theta.detach(), sizes, total, tilt))
     return groups, Derivatives(groups, lattice_nodes(groups, total))
 

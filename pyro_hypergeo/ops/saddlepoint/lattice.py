@@ -79,7 +79,7 @@ def place_nodes(variance: Tensor, count: int = NODES) -> Positions:
 
 def enough_nodes(variance: Tensor) -> int:
     """How many nodes are enough for sums of these variances, (...)."""
-    if not (may_branch(variance) and variance.numel()):
+    if not (may_branch(variance)):
         return NODES
     # The number rises with the variance as long as all nodes of a period count. Then it falls:
     # beyond a node with 2 V sin(t / 2)^2 = 40, the modulus is below 1e-17.

@@ -21,7 +21,7 @@ def find_tilt(urn: Urn) -> Tensor:
     """
     theta, total = urn.log_weights.detach(), urn.total
     below = total - (0.5 * total).clamp(max=0.5)
-    tilt = mild_tilt(theta, urn.sizes, below) if may_branch(total) and total.numel() else None
+    tilt = mild_tilt(theta, urn.sizes, below) if may_branch(total) else None
     return solve_tilt(theta, urn.sizes, below) if tilt is None else tilt
 
 
@@ -116,7 +116,7 @@ def _newton_step(
     surplus = (sizes * above).sum(-1) - total
     plus = given + surplus.clamp(min=0)
     minus = left - surplus.clamp(max=0)
-    if may_branch(tilt) and tilt.numel():
+    if may_branch(tilt):
         near = _CLOSE**2 * (given_slope + left_slope)
         if ((plus - minus).square() <= near).all():
             return tilt, True

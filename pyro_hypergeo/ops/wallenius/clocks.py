@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..tracing import inside_transform
+from ..tracing import may_branch
 
 # Bisections and Newton steps in turn. On 3000 random races (weights over 45 decades, up to 10^6
 # elements), the peak is found to rounding in all of them.
@@ -78,11 +78,6 @@ class TimeNodes(NamedTuple):
         return TimeNodes(*(x.detach() for x in self))
 
 
-def may_branch(x: Tensor) -> bool:
-    """Whether Python may look at the values of a tensor, and need not wait for a device."""
-    return x.device.type == "cpu" and x.numel() > 0 and not inside_transform()
-
-
 def race_nodes(race: Race, *, even: bool = False) -> TimeNodes:
     """Nodes on both sides of the peak, as far as the integrand has not vanished.
 
@@ -96,7 +91,8 @@ def race_nodes(race: Race, *, even: bool = False) -> TimeNodes:
     rounding. So with ``even``, the steps are equal if not too many are needed. Then
     :func:`rule_fails` must be asked.
 
-    :param bool even: try equal steps; only where :func:`may_branch` is true.
+    :param bool even: try equal steps; only where :func:`~pyro_hypergeo.ops.tracing.may_branch` is
+        true.
     """
     peak, curvature = _find_peak(race)
     if even:

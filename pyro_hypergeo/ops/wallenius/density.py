@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..autograd import apply
 from ..binomial import log_binomial_pmf
+from ..tracing import may_branch
 from ..urn import Urn, make_urn
 from .clocks import (
     GAUSS,
@@ -20,7 +21,6 @@ from .clocks import (
     hazards,
     log_rung,
     log_rung_odds,
-    may_branch,
     race_fall,
     race_nodes,
     rule_fails,

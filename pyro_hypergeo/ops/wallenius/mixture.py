@@ -25,14 +25,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..saddlepoint.lattice import NODES, Tilted, place_nodes, tilted_groups
+from ..saddlepoint.lattice import NODES, Tilted, enough_nodes, place_nodes, tilted_groups
+from ..tracing import may_branch
 from ..urn import Urn
-from .clocks import BELL_RULE, may_branch
+from .clocks import BELL_RULE
 from .ring import ring_nodes
 from .rings import RingNodes, log_change, rung_by
 
-# A modulus below exp(-_DECAYED) changes nothing: what the period leaves out is larger.
-_DECAYED = 33.0
 # If all times have at least this variance, the integral over the phases is near to a normal one,
 # and has few Gauss-Hermite nodes. The phases of t and -t are conjugate.
 _BELL = 50.0
@@ -101,7 +100,7 @@ def mixture_at(theta: Tensor, sizes: Tensor, total: Tensor, nodes: RingNodes) ->
     rung = rung_by(theta, nodes.times)
     groups = tilted_groups(rung.log_odds, sizes.unsqueeze(-2), nodes.tilt)
     u, m, p, q, variance = groups
-    at = _place(sizes, variance, bell=nodes.bell)
+    at = _place(variance, bell=nodes.bell)
     log_modulus, phase, inverse = _characteristic(groups, at)
     left_over = total.unsqueeze(-1) - torch.where(u > 0, m, 0.0).sum(-1)
     phase = phase - left_over.unsqueeze(-1) * at.t
@@ -168,11 +167,11 @@ class _Phases(NamedTuple):
     start: float  # the weight of t = 0
 
 
-def _place(sizes: Tensor, variance: Tensor, *, bell: bool) -> _Phases:
+def _place(variance: Tensor, *, bell: bool) -> _Phases:
     """The phases for tilted variances (..., U, G)."""
-    if not may_branch(variance):
-        return _Phases(*place_nodes(sizes.unsqueeze(-2), variance), start=1.0)
     spread = variance.detach().sum(-1)
+    if not may_branch(variance):
+        return _at_nodes(spread, NODES)
     if bell and bool((spread > _BELL).all()):
         z, log_weight = (torch.as_tensor(a).to(spread) for a in _BELL_RULE)
         sd = spread.sqrt()
@@ -186,13 +185,12 @@ def _place(sizes: Tensor, variance: Tensor, *, bell: bool) -> _Phases:
             weight,
             0.0,
         )
-    # Of one time, the nodes up to K / 2 are used, and those at which the modulus has not decayed.
-    period = 8 * spread.sqrt() + 13
-    period = torch.minimum(period, 2 * torch.ceil(0.5 * sizes.sum(-1, keepdim=True)) + 1)
-    seen = torch.asin((0.5 * _DECAYED / spread).clamp(max=1).sqrt()) / math.pi
-    count = torch.floor(period * seen).amax().item()
-    count = int(count) if 1 <= count <= NODES else NODES
-    return _Phases(*place_nodes(sizes.unsqueeze(-2), variance, count), start=1.0)
+    return _at_nodes(spread, enough_nodes(spread))
+
+
+def _at_nodes(variance: Tensor, count: int) -> _Phases:
+    at = place_nodes(variance, count)
+    return _Phases(at.period, 2 * at.half, at.haversine, at.sine, at.weight, 1.0)
 
 
 def _is_whole(at: Mixture, sizes: Tensor, slack: float) -> bool:

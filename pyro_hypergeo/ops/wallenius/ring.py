@@ -11,7 +11,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .clocks import GAUSS, TimeNodes, even_nodes, gauss_nodes, may_branch
+from ..tracing import may_branch
+from .clocks import GAUSS, TimeNodes, even_nodes, gauss_nodes
 from .quick_ring import quick_nodes
 from .rings import RingNodes, around, bracket, log_change, rung_by, safe_tilt
 from .snapshots import ends_around
@@ -27,7 +28,7 @@ def ring_nodes(theta: Tensor, sizes: Tensor, total: Tensor, finer: int = 1) -> R
     :param Tensor sizes: (..., G).
     :param Tensor total: (...).
     :param int finer: how many times as many steps as seem to be needed. Steps are equal only where
-        :func:`may_branch` is true, and not for 0.
+        :func:`~pyro_hypergeo.ops.tracing.may_branch` is true, and not for 0.
     """
     theta = theta.detach()
     with torch.no_grad():
