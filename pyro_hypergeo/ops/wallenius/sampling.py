@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Size, Tensor
 
-from ..tracing import in_table, inside_transform
+from ..tracing import in_table, inside_transform, may_branch
 from ..urn import Bounds, Urn, make_urn
-from .clocks import log_rung, scaled_hazard
+from .clocks import log_rung
 
 # With at most this many elements in a group on average, it is faster to let every element ring.
 _CLOCKS_A_GROUP = 16
@@ -19,6 +19,10 @@ _CHUNK = 4_000_000
 # Steps that look for a good place to cut the interval. Any place would give exact draws.
 _CUT_STEPS = 3
 _LONGEST_STEP = 3.0
+# Logarithms of rate times time, between which the place of a cut is sought.
+_LOWEST, _HIGHEST = -640.0, 100.0
+# A gap below about half a standard deviation of the number of rings.
+_NEAR = 0.3
 
 
 def wallenius_sample(
@@ -155,11 +159,17 @@ def _cut(theta: Tensor, inside: Tensor, wanted: Tensor, log_width: Tensor) -> Te
     # the end.
     latest = log_width - 0.25 / inside.sum(-1)
     for _ in range(_CUT_STEPS):
-        log_y = theta + cut.unsqueeze(-1)
-        log_rungs = log_inside + log_rung(log_y)
-        share = torch.softmax(log_rungs, -1)
-        slope = (share * scaled_hazard(log_y)).sum(-1)
-        gap = log_wanted - torch.logsumexp(log_rungs, -1)
+        log_y = (theta + cut.unsqueeze(-1)).clamp(max=_HIGHEST)
+        y = torch.exp(log_y.clamp(min=_LOWEST))
+        rung = -torch.expm1(-y)
+        log_rungs = log_inside + log_y + torch.log(rung / y)
+        expected = torch.logsumexp(log_rungs, -1)
+        share = torch.exp(log_rungs - expected.unsqueeze(-1))
+        slope = (share * (y * (1 / rung - 1))).sum(-1)
+        gap = log_wanted - expected
         step = torch.nan_to_num(gap / slope, nan=0.0).clamp(-_LONGEST_STEP, _LONGEST_STEP)
         cut = torch.minimum(cut + step, latest)
+        # Every cut is exact. A cut as near as the count of rings is spread cannot be bettered.
+        if may_branch(gap) and (gap.square() * wanted).amax().item() < _NEAR:
+            break
     return cut
