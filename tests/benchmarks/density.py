@@ -56,5 +56,9 @@ def density(seconds: float) -> list[Row]:
         _row("64 x 10 groups", elements, time, "1,000 elements", times[0])
         for elements, time in zip(sizes, times, strict=True)
     ]
-    ours, theirs = interleaved([_step(512, 10, 300), _multinomial_step(512, 10)], seconds)
-    return [*rows, _row("512 x 10 groups", 300, ours, "torch's Multinomial", theirs)]
+    for batch, groups in ((2, 4), (512, 10)):
+        steps = [_step(batch, groups, 300), _multinomial_step(batch, groups)]
+        ours, theirs = interleaved(steps, seconds)
+        urns = f"{batch} x {groups} groups"
+        rows.append(_row(urns, 300, ours, "torch's Multinomial", theirs))
+    return rows

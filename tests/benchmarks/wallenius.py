@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from scipy.stats import nchypergeom_wallenius
+from scipy.stats import hypergeom, nchypergeom_fisher, nchypergeom_wallenius
 
 from pyro_hypergeo import FisherHypergeometric, WalleniusHypergeometric, ops
 from tests.benchmarks.tables import Row
@@ -118,27 +118,54 @@ def wallenius_gradients(seconds: float) -> list[Row]:
     return rows
 
 
+def _categories() -> list[Callable[[], None]]:
+    """All upper tails of 2000 categories of 20,000 genes, 3000 of which are drawn."""
+    size = torch.randint(10, 501, (2000,))
+    counts = (size * 0.15).round()
+    sizes = torch.stack([size, 20_000 - size], -1)
+    weights = torch.stack([1 + torch.rand(2000), torch.ones(2000)], -1)
+    drawn, marked, odds = counts.numpy(), size.numpy(), weights[:, 0].numpy()
+
+    def ours() -> None:
+        WalleniusHypergeometric(3000, sizes, weights).marginal(0).sf(counts - 1)
+
+    def fishers() -> None:
+        FisherHypergeometric(3000, sizes, weights).marginal(0).sf(counts - 1)
+
+    def theirs() -> None:
+        hypergeom.sf(drawn - 1, 20_000, marked, 3000)
+
+    def theirs_fisher() -> None:
+        nchypergeom_fisher.sf(drawn - 1, 20_000, marked, 3000, odds)
+
+    return [ours, theirs, fishers, theirs_fisher]
+
+
 def wallenius(seconds: float) -> list[Row]:
     """Wallenius' law over Fisher's, and over scipy's implementation."""
     both = (WalleniusHypergeometric, FisherHypergeometric)
     than = "Fisher's law"
+    ours, central, fishers, noncentral = _categories()
     pairs: list[tuple[str, str, list[Callable[[], None]]]] = [
         ("log_prob forward + backward, 64 x 10", than, [_log_prob(x, 64, 10, 50) for x in both]),
         ("mean, 64 x 10", than, [_mean(x, 64, 10) for x in both]),
+        ("mean, 512 x 10", than, [_mean(x, 512, 10) for x in both]),
         ("1000 draws, 3 x 10", than, [_sample(x, 3, 10) for x in both]),
         ("1000 draws, 10 x 100,000", than, [_sample(x, 10, 100_000) for x in both]),
         ("500 values, two groups of 200", "scipy", [_values(500, 200), _scipy(500, 200)]),
+        ("upper tails of 2000 categories", "scipy's hypergeom", [ours, central]),
+        ("the same under Fisher's law", "scipy's nchypergeom_fisher", [fishers, noncentral]),
     ]
     rows = []
     for name, other, steps in pairs:
-        ours, theirs = interleaved(steps, seconds)
+        time, its = interleaved(steps, seconds)
         rows.append(
             {
                 "Wallenius' law": name,
-                "ms": ours,
+                "ms": time,
                 "compared with": other,
-                "its ms": theirs,
-                "ratio": ours / theirs,
+                "its ms": its,
+                "ratio": time / its,
             }
         )
     return rows
