@@ -1,0 +1,18 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+"""What a law of counts must provide, and what follows from that for every law.
+
+A law is short for a probability distribution of counts. It has six functions of an urn, all in
+float64: ``solve``, ``log_prob``, ``mean``, ``covariance``, ``sample`` and ``log_marginal``. This
+room derives the rest: variances, a mode, the entropy, weights from means, the derivatives of the
+log-likelihood. A law overrides a method if it has a better way. A law of the form
+p(x) ~ prod_i c_i(x_i) w_i^x_i also provides its terms and its log-partition function: see
+:class:`ExponentialFamily`.
+"""
+
+from .exponential_family import ExponentialFamily
+from .law import Law, State
+from .likelihood import LogLikelihood
+
+__all__ = ["ExponentialFamily", "Law", "LogLikelihood", "State"]
