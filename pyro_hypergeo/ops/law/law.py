@@ -16,7 +16,7 @@ from ..mean_inversion import Moments, invert_mean, moments_by_autograd
 from ..mode_by_exchange import climb, rounded
 from ..support import listed_counts, sum_over
 from ..urn import Bounds, Urn
-from .likelihood import LogLikelihood
+from .likelihood import DesignTerms, LogLikelihood
 
 
 class State(Protocol):
@@ -192,6 +192,25 @@ class Law:
             (gradient,) = torch.autograd.grad(value, shift, create_graph=True)
             rows = [torch.autograd.grad(g, shift, retain_graph=True)[0] for g in gradient]
         return LogLikelihood(value.detach(), gradient.detach(), -torch.stack(rows))
+
+    def design_terms(
+        self, theta: Tensor, group_sizes: Tensor, counts: Tensor, design: Tensor
+    ) -> DesignTerms:
+        """The log-likelihood of strata (S, G), and its derivatives in beta of X beta + offset.
+
+        :param Tensor theta: log-weights, shape ``(S, G)``; the design times beta, plus an offset.
+        :param Tensor group_sizes: shape ``(S, G)``; a size of 0 is a row that does not exist.
+        :param Tensor counts: shape ``(S, G)``.
+        :param Tensor design: shape ``(S, G, p)``.
+        """
+        with torch.enable_grad():
+            shift = theta.new_zeros(design.shape[0], design.shape[-1]).requires_grad_()
+            moved = theta.detach() + (design @ shift.unsqueeze(-1)).squeeze(-1)
+            state = self.solve(moved, group_sizes, counts.sum(-1))
+            values = self.log_prob(state, counts)
+            (scores,) = torch.autograd.grad(values.sum(), shift, create_graph=True)
+            rows = [torch.autograd.grad(s.sum(), shift, retain_graph=True)[0] for s in scores.mT]
+        return DesignTerms(values.detach(), scores.detach(), -torch.stack(rows).sum(1))
 
     def score_carrier(self, state: Any, counts: Tensor) -> Tensor:
         """A tensor with the shape and the gradient of ``log_prob``; its value does not matter.

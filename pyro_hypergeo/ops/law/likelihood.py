@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The log-likelihood of many strata and its derivatives."""
+"""The log-likelihood of many strata, and its derivatives in log-weights or in coefficients."""
 
 from __future__ import annotations
 
@@ -16,3 +16,14 @@ class LogLikelihood(NamedTuple):
     value: Tensor  # ()
     gradient: Tensor  # (G,)
     information: Tensor  # (G, G): minus the second derivative
+
+
+class DesignTerms(NamedTuple):
+    r"""The log-likelihood of S strata with log-weights theta = X beta + offset.
+
+    X is the design: p covariates for each row of each stratum. The derivatives are in beta.
+    """
+
+    values: Tensor  # (S,): the log-probability of each stratum
+    scores: Tensor  # (S, p): the gradient of each
+    information: Tensor  # (p, p): minus the second derivative of their sum
