@@ -8,10 +8,11 @@ from __future__ import annotations
 from torch import Size, Tensor
 
 from ..count_table import CountTable
-from ..law import ExponentialFamily, Law
+from ..law import DesignTerms, ExponentialFamily, Law
 from ..urn import Bounds
 from .bulk_marginals import entropy_given
 from .density import log_prob_given
+from .design import fisher_design_terms
 from .marginals import log_marginal_given, log_marginals_given, marginal_table_given
 from .modes import mode_given
 from .moments import covariance_given, summed_covariance_given, variance_given
@@ -58,6 +59,12 @@ class FisherLaw(ExponentialFamily):
     def summed_covariance(self, state: FisherState) -> Tensor:
         """One product of matrices for the whole batch."""
         return summed_covariance_given(state)
+
+    def design_terms(
+        self, theta: Tensor, group_sizes: Tensor, counts: Tensor, design: Tensor
+    ) -> DesignTerms:
+        """In closed form, in parts of rows."""
+        return fisher_design_terms(theta, group_sizes, counts, design)
 
     def sample(self, state: FisherState, sample_shape: Size, bounds: Bounds) -> Tensor:
         """Rejection, or a tree of sums of groups."""

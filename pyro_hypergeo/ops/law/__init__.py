@@ -14,5 +14,6 @@ p(x) ~ prod_i c_i(x_i) w_i^x_i also provides its terms and its log-partition fun
 from .exponential_family import ExponentialFamily
 from .law import Law, State
 from .likelihood import DesignTerms, LogLikelihood
+from .one_draw import one_draw_terms
 
-__all__ = ["DesignTerms", "ExponentialFamily", "Law", "LogLikelihood", "State"]
+__all__ = ["DesignTerms", "ExponentialFamily", "Law", "LogLikelihood", "State", "one_draw_terms"]

@@ -79,7 +79,7 @@ def place_nodes(variance: Tensor, count: int = NODES) -> Positions:
 
 def enough_nodes(variance: Tensor) -> int:
     """How many nodes are enough for sums of these variances, (...)."""
-    if not (may_branch(variance)):
+    if not may_branch(variance):
         return NODES
     # The number rises with the variance as long as all nodes of a period count. Then it falls:
     # beyond a node with 2 V sin(t / 2)^2 = 40, the modulus is below 1e-17.
@@ -106,6 +106,20 @@ def lattice_nodes(groups: Tilted, total: Tensor) -> LatticeNodes:
     """The integrand of Pr[S = n] for totals (...), accurate if n is near the mean of S. O(G)."""
     variance = groups.variance.sum(-1)
     at = place_nodes(variance, enough_nodes(variance))
+    sums, decay = characteristic_sums(groups, at)
+    return LatticeNodes(at, decay, *integrand(at, sums, total))
+
+
+class CharacteristicSums(NamedTuple):
+    """Sums over groups, of which the characteristic function of S is made."""
+
+    log_modulus: Tensor  # (..., J): twice the logarithm of its modulus
+    phase: Tensor  # (..., J): its phase, if `counted` is counted by the rest
+    counted: Tensor  # (...): the elements of the groups with odds above 1
+
+
+def characteristic_sums(groups: Tilted, at: Positions) -> tuple[CharacteristicSums, Tensor]:
+    """The sums, and the table of |q_i + p_i e^{it}|^2, (..., G, J)."""
     twice = 2 * at.haversine
     excess = (groups.p * groups.q).unsqueeze(-1) * (-2 * twice).unsqueeze(-2)
     log_modulus = _summed(groups.sizes, torch.log1p(excess))
@@ -117,13 +131,20 @@ def lattice_nodes(groups: Tilted, total: Tensor) -> LatticeNodes:
     angle = torch.atan2(rare * at.sine.unsqueeze(-2), cosine)
     counted = torch.where(above, groups.sizes, 0.0)
     phase = _summed(groups.sizes - 2 * counted, angle)
-    offset = total - counted.sum(-1)
-    phase = torch.addcmul(phase, offset.unsqueeze(-1), at.half, value=-2)
-    amplitude = at.weight * torch.exp(0.5 * log_modulus)
-    real, imag = amplitude * torch.cos(phase), amplitude * torch.sin(phase)
     kept = excess.requires_grad or inside_transform()
     decay = excess + 1 if kept else excess.add_(1)
-    return LatticeNodes(at, decay, real, imag, 1 + real.sum(-1))
+    return CharacteristicSums(log_modulus, phase, counted.sum(-1)), decay
+
+
+def integrand(
+    at: Positions, sums: CharacteristicSums, total: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The parts of the integrand times the weight, and its sum over all nodes."""
+    offset = total - sums.counted
+    phase = torch.addcmul(sums.phase, offset.unsqueeze(-1), at.half, value=-2)
+    amplitude = at.weight * torch.exp(0.5 * sums.log_modulus)
+    real, imag = amplitude * torch.cos(phase), amplitude * torch.sin(phase)
+    return real, imag, 1 + real.sum(-1)
 
 
 def _summed(factors: Tensor, table: Tensor) -> Tensor:

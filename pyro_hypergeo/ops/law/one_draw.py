@@ -1,0 +1,36 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+"""Strata from which one element is drawn: under all laws the same, a softmax."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .likelihood import DesignTerms
+
+
+def one_draw_terms(
+    theta: Tensor, group_sizes: Tensor, counts: Tensor, design: Tensor
+) -> DesignTerms:
+    r"""The log-likelihood of strata from which one element is drawn, and its derivatives.
+
+    .. math:: p_i = \frac{m_i e^{\theta_i}}{\sum_j m_j e^{\theta_j}}
+
+    It has no gradient. Cost: O(S G p^2).
+
+    :param Tensor theta: log-weights, shape ``(S, G)``.
+    :param Tensor group_sizes: shape ``(S, G)``.
+    :param Tensor counts: shape ``(S, G)``; each row sums to 1.
+    :param Tensor design: shape ``(S, G, p)``.
+    """
+    with torch.no_grad():
+        log_odds = theta + torch.log(group_sizes)
+        p = torch.softmax(log_odds, -1)
+        drawn = counts > 0
+        values = torch.where(drawn, log_odds, 0.0).sum(-1) - torch.logsumexp(log_odds, -1)
+        away = design - torch.einsum("sg,sgp->sp", p, design).unsqueeze(-2)
+        scores = torch.where(drawn.unsqueeze(-1), away, 0.0).sum(-2)
+        information = torch.einsum("sgp,sgq->pq", p.unsqueeze(-1) * away, away)
+        return DesignTerms(values, scores, information)
