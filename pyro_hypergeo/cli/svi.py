@@ -14,7 +14,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..distributions.laws import LAWS
-from ..infer.maximum import log_likelihood
+from ..infer.maximum import log_likelihood, table_size
+from ..ops.fisher.law import FISHER
+from ..ops.law import Law
 from ..ops.zero_sum import zero_sum_vector
 from .model import in_coordinates, laplace, log_prior, one_thread
 from .streams import is_terminal
@@ -143,7 +145,7 @@ class _Bound:
 
     def __init__(self, table: Table, prior_scale: float, law: str) -> None:
         self._scale, self._law = prior_scale, LAWS[law].law
-        self._noise = _noise(table)
+        self._noise = _noise(table, self._law)
         samples = len(self._noise)
         self._sizes = table.sizes.expand(samples, -1, -1).flatten(0, 1)
         self._counts = table.counts.expand(samples, -1, -1).flatten(0, 1)
@@ -168,10 +170,14 @@ class _Bound:
         )
 
 
-def _noise(table: Table) -> Tensor:
+def _noise(table: Table, law: Law) -> Tensor:
     """Standard normal samples, (K, G - 1), in pairs of opposite sign."""
     strata, groups = table.sizes.shape
-    pairs = max(_MIN_SAMPLES, min(_MAX_SAMPLES, _MAX_CELLS // (strata * groups))) // 2
+    # Some laws need tables that grow with the sizes. They get fewer samples of large tables.
+    usual = FISHER.table_size(groups, 0, 0)
+    dear = max(1, table_size(law, table.sizes, table.counts) // usual)
+    most = _MAX_CELLS // (strata * groups * dear)
+    pairs = max(_MIN_SAMPLES, min(_MAX_SAMPLES, most)) // 2
     half = torch.randn(pairs, groups - 1, dtype=table.sizes.dtype)
     if pairs >= 8 * (groups - 1):
         # Their second moments become exact too.

@@ -19,8 +19,6 @@ _MAX_STEPS, _LONGEST_STEP = 100, 5.0
 _CONVERGED = 1e-24
 # Numbers in the largest table of one block of strata: 32 MB.
 _CELLS = 4_000_000
-#: A law may need so many numbers for each group of a stratum, even if there are few groups.
-CELLS_OF_A_GROUP = 100
 
 
 class NoFiniteEstimateError(ValueError):
@@ -62,6 +60,12 @@ def blocks(strata: int, cells: int) -> Iterator[slice]:
         yield slice(start, min(start + length, strata))
 
 
+def table_size(law: Law, sizes: Tensor, counts: Tensor) -> int:
+    """:meth:`~pyro_hypergeo.ops.Law.table_size` of one stratum, ``(strata, G)`` in all."""
+    largest, total = int(sizes.max()), int(counts.sum(-1).max())
+    return law.table_size(sizes.shape[-1], largest, total)
+
+
 def log_likelihood(law: Law, theta: Tensor, sizes: Tensor, counts: Tensor) -> LogLikelihood:
     """:meth:`~pyro_hypergeo.ops.Law.log_likelihood`, summed over strata in blocks.
 
@@ -78,9 +82,8 @@ def log_likelihood(law: Law, theta: Tensor, sizes: Tensor, counts: Tensor) -> Lo
     :param Tensor theta: log-weights, shape ``(G,)``; or ``(strata, G)``, and then the derivatives
         are in a shift of all of them.
     """
-    strata, groups = sizes.shape
     total: LogLikelihood | None = None
-    for block in blocks(strata, groups * max(groups, CELLS_OF_A_GROUP)):
+    for block in blocks(len(sizes), table_size(law, sizes, counts)):
         of_block = theta if theta.dim() == 1 else theta[block]
         part = law.log_likelihood(of_block, sizes[block], counts[block])
         total = part if total is None else LogLikelihood(*map(torch.add, total, part))
@@ -98,9 +101,8 @@ def log_probability(law: Law, theta: Tensor, sizes: Tensor, counts: Tensor) -> T
     >>> log_probability(FISHER, torch.zeros(2), sizes, counts).exp()
     tensor(0.5000, dtype=torch.float64)
     """
-    strata, groups = sizes.shape
     parts = []
-    for block in blocks(strata, groups * CELLS_OF_A_GROUP):
+    for block in blocks(len(sizes), table_size(law, sizes, counts)):
         total = counts[block].sum(-1)
         state = law.solve(theta.expand(sizes[block].shape), sizes[block], total)
         parts.append(law.log_prob(state, counts[block]).sum())

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..ops.errors import check
 from ..ops.law import Law
 from .goodness_of_fit import GoodnessOfFit, goodness_of_fit
-from .maximum import CELLS_OF_A_GROUP, blocks
+from .maximum import blocks, table_size
 from .profile import profile_interval
 
 
@@ -188,8 +188,8 @@ class WeightsFit:
 
     def _states(self) -> Iterator[Any]:
         """The solved urns, in blocks of strata."""
-        strata, groups = self.group_sizes.shape
-        for block in blocks(strata, groups * max(groups, CELLS_OF_A_GROUP)):
+        cells = table_size(self.urn_law, self.group_sizes, self.counts)
+        for block in blocks(len(self.group_sizes), cells):
             sizes, total = self.group_sizes[block], self.counts[block].sum(-1)
             yield self.urn_law.solve(self.log_weights.expand(sizes.shape), sizes, total)
 

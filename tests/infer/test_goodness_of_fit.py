@@ -210,7 +210,7 @@ def test_strata_in_blocks_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None
         seen.append(len(sizes))
         return plain(theta, sizes, counts)
 
-    monkeypatch.setattr(maximum, "_CELLS", 20 * maximum.CELLS_OF_A_GROUP)
+    monkeypatch.setattr(maximum, "_CELLS", 20 * 100)
     monkeypatch.setattr(FISHER, "log_likelihood", recorded, raising=False)
     parts = fit_weights(sizes, counts)
     assert set(seen) == {4, 2}  # 20 / 5 strata at once

@@ -70,6 +70,10 @@ class FisherLaw(ExponentialFamily):
         """Rejection, or a tree of sums of groups."""
         return sample_given(state, sample_shape, bounds)
 
+    def table_size(self, groups: int, largest: int, total: int) -> int:
+        """Tables over groups and nodes, and the covariance; they do not depend on the sizes."""
+        return groups * max(groups, 100)
+
     def log_marginal(self, state: FisherState, group: int, max_size: int) -> Tensor:
         """One saddle point of the other groups for each count."""
         return log_marginal_given(state, group, max_size)

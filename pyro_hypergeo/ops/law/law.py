@@ -179,6 +179,15 @@ class Law:
         """The log-weights under which the mean counts are the given ones, shape ``(..., G)``."""
         return invert_mean(mean, sizes, total, self.moments)
 
+    def table_size(self, groups: int, largest: int, total: int) -> int:
+        """About how many numbers the tables of one urn have; parts of a batch depend on it.
+
+        :param int groups: number of groups.
+        :param int largest: the largest size of a group.
+        :param int total: the number of elements drawn.
+        """
+        return groups * max(groups, largest * total, 100)
+
     def log_likelihood(self, theta: Tensor, group_sizes: Tensor, counts: Tensor) -> LogLikelihood:
         """The log-likelihood of log-weights of all strata, ``(G,)``, or of each, ``(S, G)``.
 

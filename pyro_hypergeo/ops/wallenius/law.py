@@ -50,6 +50,10 @@ class WalleniusLaw(Law):
         """Draws by exponential clocks."""
         return wallenius_sample_given(state.urn, sample_shape, bounds)
 
+    def table_size(self, groups: int, largest: int, total: int) -> int:
+        """Tables over groups and nodes, and the covariance; they do not depend on the sizes."""
+        return groups * max(groups, 100)
+
     def log_marginal(self, state: WalleniusState, group: int, max_size: int) -> Tensor:
         """One integral over time for each count; with two groups, neighbours share the nodes."""
         return wallenius_log_marginal_given(state.urn, group, max_size)
