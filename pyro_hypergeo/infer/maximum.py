@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,10 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..ops.law import Law, LogLikelihood
+from .newton import newton
 
-_MAX_STEPS, _LONGEST_STEP = 100, 5.0
-# Newton's decrement is g' H^-1 g: about twice what the log-likelihood can still gain.
-_CONVERGED = 1e-24
 # Numbers in the largest table of one block of strata: 32 MB.
 _CELLS = 4_000_000
 
@@ -127,14 +126,8 @@ def maximize(law: Law, sizes: Tensor, drawn: Tensor) -> tuple[Tensor, LogLikelih
     # it if the strata are large and similar.
     left = (sizes - drawn).sum(0)
     theta = torch.log((drawn.sum(0) + 0.5) / (left + 0.5))
-    for iteration in range(1, _MAX_STEPS + 1):
-        _, gradient, information = log_likelihood(law, theta, sizes, drawn)
-        step = _solve(information, gradient)
-        decrement = gradient @ step
-        theta = theta + step * (_LONGEST_STEP / step.abs().max()).clamp(max=1)
-        if decrement <= _CONVERGED * information.diagonal().sum().clamp(min=1):
-            return theta, log_likelihood(law, theta, sizes, drawn), iteration
-    raise RuntimeError(f"Newton's method has not converged in {_MAX_STEPS} steps.")
+    found = newton(partial(log_likelihood, law, sizes=sizes, counts=drawn), theta, _solve)
+    return found.point, found.likelihood, found.iterations
 
 
 def _solve(information: Tensor, gradient: Tensor) -> Tensor:

@@ -5,57 +5,71 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from .maximum import log_likelihood
-
-if TYPE_CHECKING:
-    from .weights_fit import WeightsFit
+from ..ops.law import LogLikelihood
 
 _MAX_STEPS, _MAX_DOUBLINGS = 100, 60
 # Twice the log-likelihood is found to this accuracy; the ends then have about nine digits.
 _CONVERGED = 1e-11
 
 
-def profile_interval(fit: WeightsFit, contrast: Tensor, level: float) -> tuple[float, float]:
+def profile_interval(
+    evaluate: Callable[[Tensor], LogLikelihood],
+    best: Tensor,
+    covariance: Tensor,
+    contrast: Tensor,
+    level: float,
+    *,
+    gauge: bool = False,
+) -> tuple[float, float]:
     """The values of a contrast that the likelihood does not refute at a level.
 
-    The method :meth:`WeightsFit.profile_interval` checks its arguments, and has the formula.
+    The method :meth:`WeightsFit.profile_interval` has the formula.
 
     >>> import torch
-    >>> from pyro_hypergeo import fit_weights
     >>> from pyro_hypergeo.infer.profile import profile_interval
-    >>> fit = fit_weights([9, 9], [3, 3])
-    >>> low, high = profile_interval(fit, torch.tensor([1.0, -1.0]).double(), 0.95)
-    >>> abs(low + high) < 1e-6
-    True
+    >>> from pyro_hypergeo.ops.law import LogLikelihood
+    >>> def evaluate(x):
+    ...     return LogLikelihood(-0.5 * x @ x, -x, torch.eye(2).double())
+    >>> zero, one = torch.zeros(2).double(), torch.eye(2).double()
+    >>> low, high = profile_interval(evaluate, zero, one, one[0], 0.95)
+    >>> round(low, 6), round(high, 6)
+    (-1.959964, 1.959964)
 
     References: Venzon, D. J. and Moolgavkar, S. H. (1988) "A method for computing
     profile-likelihood-based confidence intervals", Applied Statistics 37.
+
+    :param evaluate: the log-likelihood and its derivatives at a point of shape ``(p,)``.
+    :param Tensor best: where it is highest.
+    :param Tensor covariance: of the estimates, for the first guess of the ends.
+    :param Tensor contrast: the coefficients of the contrast, ``(p,)``.
+    :param float level: the level, between 0 and 1.
+    :param bool gauge: whether a constant added to the whole point changes nothing.
     """
     from scipy.optimize import brentq  # scipy takes as long to import as Pyro
     from scipy.special import chdtri  # scipy takes long to import, and scipy.stats most
 
-    profile = _Profile(fit, contrast)
-    best = float(contrast @ fit.log_weights)
-    deviation = float(contrast @ fit.covariance @ contrast) ** 0.5
+    profile = _Profile(evaluate, best, contrast, gauge)
+    centre, top = float(contrast @ best), evaluate(best).value.item()
+    deviation = float(contrast @ covariance @ contrast) ** 0.5
     bound = float(chdtri(1, 1 - level))
 
     def excess(value: float) -> float:
-        return 2 * (fit.log_likelihood.item() - profile(value)) - bound
+        return 2 * (top - profile(value)) - bound
 
     ends = []
     for side in (-1, 1):
-        inside, step = best, side * deviation * bound**0.5
+        inside, step = centre, side * deviation * bound**0.5
         for _ in range(_MAX_DOUBLINGS):
             if excess(inside + step) > 0:
                 break
             inside, step = inside + step, 2 * step
         else:
-            raise RuntimeError("The profile likelihood does not fall; the weights have no bound.")
+            raise RuntimeError("The profile likelihood does not fall; the contrast has no bound.")
         ends.append(float(brentq(excess, inside, inside + step, xtol=1e-10, rtol=1e-12)))
     return ends[0], ends[1]
 
@@ -63,13 +77,20 @@ def profile_interval(fit: WeightsFit, contrast: Tensor, level: float) -> tuple[f
 class _Profile:
     """The highest log-likelihood for a value of the contrast."""
 
-    def __init__(self, fit: WeightsFit, contrast: Tensor) -> None:
-        self._fit = fit
+    def __init__(
+        self,
+        evaluate: Callable[[Tensor], LogLikelihood],
+        best: Tensor,
+        contrast: Tensor,
+        gauge: bool,
+    ) -> None:
+        self._evaluate = evaluate
         self._along = contrast / contrast.square().sum()
-        # The log-weights may move at right angles to the contrast, and to a common factor.
-        fixed = torch.stack([contrast, torch.ones_like(contrast)], -1)
-        self._free = torch.linalg.qr(fixed, mode="complete").Q[:, 2:]
-        self._z = self._free.mT @ fit.log_weights
+        # The point may move at right angles to the contrast, and to a constant that has no effect.
+        fixed = [contrast, torch.ones_like(contrast)] if gauge else [contrast]
+        complete = torch.linalg.qr(torch.stack(fixed, -1), mode="complete").Q
+        self._free = complete[:, len(fixed) :]
+        self._z = self._free.mT @ best
 
     def __call__(self, value: float) -> float:
         # Start where the last value ended. The log-likelihood is concave, so that damped steps
@@ -93,8 +114,7 @@ class _Profile:
         raise RuntimeError(f"The profile likelihood has not converged in {_MAX_STEPS} steps.")
 
     def _at(self, z: Tensor, value: float) -> tuple[Tensor, Tensor, Tensor]:
-        theta = self._along * value + self._free @ z
-        known = log_likelihood(self._fit.urn_law, theta, self._fit.group_sizes, self._fit.counts)
+        known = self._evaluate(self._along * value + self._free @ z)
         return (
             known.value,
             known.gradient @ self._free,

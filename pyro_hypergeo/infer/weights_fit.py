@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from ..ops.errors import check
 from ..ops.law import Law
 from .goodness_of_fit import GoodnessOfFit, goodness_of_fit
-from .maximum import blocks, table_size
+from .maximum import blocks, log_likelihood, table_size
 from .profile import profile_interval
 
 
@@ -160,7 +161,15 @@ class WeightsFit:
             an unknown group; or if ``level`` is not between 0 and 1.
         """
         _check_level(level)
-        return profile_interval(self, self._contrast(contrast), level)
+        evaluate = partial(log_likelihood, self.urn_law, sizes=self.group_sizes, counts=self.counts)
+        return profile_interval(
+            evaluate,
+            self.log_weights,
+            self.covariance,
+            self._contrast(contrast),
+            level,
+            gauge=True,
+        )
 
     def _contrast(self, contrast: Tensor | Sequence[float] | Mapping[str, float]) -> Tensor:
         if isinstance(contrast, Mapping):

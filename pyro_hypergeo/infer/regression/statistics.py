@@ -1,0 +1,63 @@
+# Copyright Contributors to the pyro_hypergeo project.
+# SPDX-License-Identifier: Apache-2.0
+
+"""Statistics with a chi-square law."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class ChiSquareTest(NamedTuple):
+    """A statistic that has a chi-square law if the hypothesis is true.
+
+    >>> from pyro_hypergeo.infer.regression.statistics import chi_square_test
+    >>> print(chi_square_test(3.84, 1))
+    3.84 on 1 df, p 0.05
+
+    :ivar float statistic: the statistic.
+    :ivar int degrees_of_freedom: of its law.
+    :ivar float p_value: the probability of at least this statistic.
+    """
+
+    statistic: float
+    degrees_of_freedom: int
+    p_value: float
+
+    def __str__(self) -> str:
+        return f"{self.statistic:.4g} on {self.degrees_of_freedom} df, p {shown_p(self.p_value)}"
+
+
+def chi_square_test(statistic: float, degrees_of_freedom: int) -> ChiSquareTest:
+    """A test from its statistic; a statistic below 0 by rounding is 0."""
+    from scipy.special import chdtrc  # scipy takes long to import, and scipy.stats most
+
+    statistic = max(float(statistic), 0.0)
+    return ChiSquareTest(
+        statistic, degrees_of_freedom, float(chdtrc(degrees_of_freedom, statistic))
+    )
+
+
+def two_sided_p(z: Tensor) -> Tensor:
+    """Probabilities of at least so large a standard normal, in absolute value."""
+    return torch.special.erfc(z.abs() / math.sqrt(2))
+
+
+def shown_p(p_value: float) -> str:
+    """A p-value as a summary shows it."""
+    return f"{p_value:.2g}" if p_value < 0.995 else f"{p_value:.2f}"
+
+
+def quantile(level: float) -> float:
+    """How many standard errors an interval reaches to each side.
+
+    :raises ValueError: if the level is not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"Expected `level` between 0 and 1, but got {level}.")
+    half = torch.tensor((1 - level) / 2, dtype=torch.float64)
+    return float(-torch.special.ndtri(half))
