@@ -14,10 +14,22 @@ from .fit import fit_weights
 from .goodness_of_fit import GoodnessOfFit, LikelihoodRatio
 from .markov_counts import markov_counts
 from .maximum import NoFiniteEstimateError
+from .regression import (
+    ChiSquareTest,
+    RegressionFit,
+    ScoreTests,
+    StratifiedTable,
+    fit_regression,
+)
 from .sizes import sizes_from_mean
 from .weights_fit import WeightsFit
 
 __all__ = [
+    "fit_regression",
+    "StratifiedTable",
+    "ScoreTests",
+    "RegressionFit",
+    "ChiSquareTest",
     "AutoHypergeometric",
     "CountsPosterior",
     "ExactOddsRatio",

@@ -40,8 +40,8 @@ class RegressionFit:
     8 rows in 1 stratum, 4 of 8 elements drawn
          coef  exp(coef)     s.e.     z     p  95% interval
 
-    :ivar torch.Tensor coefficients: estimates, of shape ``(p,)``: a unit of the covariate multiplies
-        the weight of an element by the exponential of the coefficient.
+    :ivar torch.Tensor coefficients: estimates, of shape ``(p,)``. A unit of the covariate
+        multiplies the weight of an element by the exponential of the coefficient.
     :ivar torch.Tensor covariance: their covariance matrix, of shape ``(p, p)``: the inverse of the
         observed information, to which the ridge is added.
     :ivar torch.Tensor standard_errors: roots of its diagonal, of shape ``(p,)``.

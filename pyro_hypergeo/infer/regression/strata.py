@@ -16,8 +16,8 @@ from ...ops.binomial import log_binomial_coefficient
 from .rows import Rows, checked_rows
 
 # A batch holds strata of like length: the longest has at most so many times the rows of the
-# shortest, and together they have at most so many rows.
-_LONGEST, _CELLS = 1.5, 50_000
+# shortest, and together they have at most so many rows. Small tables stay in the cache.
+_LONGEST, _CELLS, _CELLS_OF_ONE_DRAW = 1.5, 8_000, 10_000
 
 
 class Batch(NamedTuple):
@@ -166,16 +166,14 @@ def _of_like_length(cells: Cells, used: Tensor) -> Iterator[Tensor]:
     # Strata with one draw have a closed form, so they have batches of their own.
     drawn = cells.counts.new_zeros(len(used)).index_add_(0, cells.strata, cells.counts)
     single = drawn == 1
-    for part in (numbers[single[numbers]], numbers[~single[numbers]]):
+    one, more = numbers[single[numbers]], numbers[~single[numbers]]
+    for part, cells_of in ((one, _CELLS_OF_ONE_DRAW), (more, _CELLS)):
         part = part[length[part].argsort(stable=True)]
-        lengths = length[part].tolist()
-        start = 0
-        for end in range(1, len(part) + 1):
-            if end < len(part):
-                longest = lengths[end]
-                like = longest <= max(_LONGEST * lengths[start], lengths[start] + 2)
-                if like and (end + 1 - start) * longest <= _CELLS:
-                    continue
+        lengths, start = length[part].tolist(), 0
+        for end, longest in enumerate([*lengths[1:], torch.inf] if lengths else [], 1):
+            like = longest <= max(_LONGEST * lengths[start], lengths[start] + 2)
+            if like and (end + 1 - start) * longest <= cells_of:
+                continue
             yield part[start:end]
             start = end
 

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
+from ..binomial import log_binomial_pmf
 from ..law import DesignTerms
 from ..saddlepoint.derivatives import Derivatives
 from ..saddlepoint.lattice import (
@@ -25,8 +28,6 @@ from ..saddlepoint.lattice import (
 )
 from ..saddlepoint.tilt import find_tilt, refine_tilt
 from ..urn import make_urn
-from .density import log_prob_given
-from .state import FisherState
 
 # Numbers in one table over rows and nodes: 8 MB.
 _CELLS = 1_000_000
@@ -60,8 +61,9 @@ def fisher_design_terms(
         tilt = refine_tilt(urn.log_weights, urn.sizes, urn.total, find_tilt(urn))
         groups = tilted_groups(urn.log_weights, urn.sizes, tilt)
         groups = groups._replace(variance=groups.variance * urn.interior.unsqueeze(-1))
-        spread = (urn.sizes * groups.p * groups.q).sum(-1)
-        at = place_nodes(spread, enough_nodes(spread))
+        spread, elements = (urn.sizes * groups.p * groups.q).sum(-1), urn.sizes.sum(-1)
+        most = math.ceil(0.5 * elements.max().item())
+        at = place_nodes(spread, min(enough_nodes(spread), most), elements)
         parts = [
             (rows, Tilted(*(x[:, rows] for x in groups)))
             for rows in _parts(theta.shape[0], theta.shape[1], at.half.shape[-1])
@@ -75,25 +77,30 @@ def fisher_design_terms(
         weights = groups.variance
         centre = torch.einsum("sg,sgp->sp", weights, design)
         centre = centre / weights.sum(-1, keepdim=True).clamp(min=1e-300)
-        scores, mean = torch.zeros_like(centre), torch.empty_like(urn.sizes)
+        scores = torch.zeros_like(centre)
         information = design.new_zeros(design.shape[-1:] * 2)
         along = torch.zeros((), dtype=torch.complex128, device=theta.device)
         for rows, some in parts:
             if len(parts) > 1:
                 decay = characteristic_sums(some, at)[1]
             b = Derivatives(some, LatticeNodes(at, decay, real, imag, norm))
-            mean[:, rows] = torch.addcmul(some.sizes * some.p, some.variance, b.first)
+            mean = torch.addcmul(some.sizes * some.p, some.variance, b.first)
             x = design[:, rows] - centre.unsqueeze(1)
-            away = torch.where(urn.interior.unsqueeze(-1), counts[:, rows] - mean[:, rows], 0.0)
+            away = torch.where(urn.interior.unsqueeze(-1), counts[:, rows] - mean, 0.0)
             scores += torch.einsum("sg,sgp->sp", away, x)
             scaled = some.variance.unsqueeze(-1) * x
             information += torch.einsum("sgp,sgq->pq", scaled * b.own.unsqueeze(-1), x)
             along = along + torch.complex(*b.at_nodes(scaled))
         information += _covariances(b, along.real, along.imag)
         log_center = log_lattice_prob(LatticeNodes(at, decay, real, imag, norm))
-        mean = torch.where(urn.interior.unsqueeze(-1), mean, urn.edge)
-        state = FisherState(urn, mean, tilt, log_center, tilt)
-        return DesignTerms(log_prob_given(state, counts), scores, information)
+        left = urn.sizes - counts
+        if urn.sizes.max().item() <= 1:
+            log_p, log_q = (logsigmoid(u) for u in (groups.u, -groups.u))
+            tilted = torch.addcmul(counts * log_p, left, log_q)
+        else:
+            tilted = log_binomial_pmf(counts.clamp(max=urn.sizes), urn.sizes, groups.u)
+        values = torch.where(urn.interior, tilted.sum(-1) - log_center, 0.0)
+        return DesignTerms(values, scores, information)
 
 
 def _parts(strata: int, rows: int, nodes: int) -> Iterator[slice]:

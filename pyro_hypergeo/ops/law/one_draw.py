@@ -28,9 +28,12 @@ def one_draw_terms(
     with torch.no_grad():
         log_odds = theta + torch.log(group_sizes)
         p = torch.softmax(log_odds, -1)
-        drawn = counts > 0
-        values = torch.where(drawn, log_odds, 0.0).sum(-1) - torch.logsumexp(log_odds, -1)
-        away = design - torch.einsum("sg,sgp->sp", p, design).unsqueeze(-2)
-        scores = torch.where(drawn.unsqueeze(-1), away, 0.0).sum(-2)
-        information = torch.einsum("sgp,sgq->pq", p.unsqueeze(-1) * away, away)
+        values = (counts * theta).sum(-1) + torch.where(
+            counts > 0, torch.log(group_sizes), 0.0
+        ).sum(-1)
+        values = values - torch.logsumexp(log_odds, -1)
+        mean = (p.unsqueeze(-1) * design).sum(-2)
+        scores = (counts.unsqueeze(-1) * design).sum(-2) - mean
+        flat = design.flatten(0, 1)
+        information = (flat * p.reshape(-1, 1)).mT @ flat - mean.mT @ mean
         return DesignTerms(values, scores, information)
