@@ -37,12 +37,16 @@ from .distributions import (
 )
 from .infer import (
     AutoHypergeometric,
+    ChiSquareTest,
     ExactOddsRatio,
     ExactTest,
     GoodnessOfFit,
     LawComparison,
     LikelihoodRatio,
     NoFiniteEstimateError,
+    RegressionFit,
+    ScoreTests,
+    StratifiedTable,
     WeightsFit,
     compare_laws,
     enumerated_posterior,
@@ -50,6 +54,7 @@ from .infer import (
     exact_test_of_equal_weights,
     exact_test_of_independence,
     expectation,
+    fit_regression,
     fit_weights,
     markov_counts,
     sizes_from_mean,
@@ -67,6 +72,11 @@ from .tables import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "ChiSquareTest",
+    "RegressionFit",
+    "ScoreTests",
+    "StratifiedTable",
+    "fit_regression",
     "AutoHypergeometric",
     "ExactOddsRatio",
     "ExactTest",
