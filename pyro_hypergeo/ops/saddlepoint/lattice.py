@@ -64,10 +64,16 @@ class Positions(NamedTuple):
     weight: Tensor  # (..., J): 2 (for t and -t), and 0 where not used
 
 
-def place_nodes(variance: Tensor, count: int = NODES) -> Positions:
-    """Nodes for sums of these variances, (...), without a gradient."""
+def place_nodes(variance: Tensor, count: int = NODES, elements: Tensor | None = None) -> Positions:
+    """Nodes for sums of these variances, (...), without a gradient.
+
+    If the number of elements is given, a period is not longer than it: fewer nodes are exact then.
+    """
     variance = variance.detach()
-    last = torch.ceil(0.5 * _SPREAD * variance.sqrt() + 0.5 * _MARGIN).unsqueeze(-1)
+    last = torch.ceil(0.5 * _SPREAD * variance.sqrt() + 0.5 * _MARGIN)
+    if elements is not None:
+        last = torch.minimum(last, torch.ceil(0.5 * elements))
+    last = last.unsqueeze(-1)
     period = 2 * last + 1
     index = torch.arange(1, count + 1, dtype=variance.dtype, device=variance.device)
     half = index * (math.pi / period)
