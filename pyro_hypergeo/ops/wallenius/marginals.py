@@ -153,7 +153,7 @@ def _law(urn: Urn, group: int, k: Tensor) -> Tensor:
     batch = urn.log_weights.numel()
     parts = [
         log_prob_of_counts(counts_of(urn, group, part))
-        for part in k.split(max(1, _CELLS // batch), -1)
+        for part in k.split(max(1, _CELLS // max(batch, 1)), -1)
     ]
     own = torch.arange(urn.sizes.shape[-1], device=urn.sizes.device) == group
     size, others = urn.sizes[..., group, None], (urn.sizes * ~own).sum(-1, keepdim=True)

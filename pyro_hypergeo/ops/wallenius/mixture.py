@@ -100,7 +100,7 @@ def mixture_at(theta: Tensor, sizes: Tensor, total: Tensor, nodes: RingNodes) ->
     rung = rung_by(theta, nodes.times)
     groups = tilted_groups(rung.log_odds, sizes.unsqueeze(-2), nodes.tilt)
     u, m, p, q, variance = groups
-    at = _place(variance, bell=nodes.bell)
+    at = _place(sizes, variance, bell=nodes.bell)
     log_modulus, phase, inverse = _characteristic(groups, at)
     left_over = total.unsqueeze(-1) - torch.where(u > 0, m, 0.0).sum(-1)
     phase = phase - left_over.unsqueeze(-1) * at.t
@@ -167,7 +167,7 @@ class _Phases(NamedTuple):
     start: float  # the weight of t = 0
 
 
-def _place(variance: Tensor, *, bell: bool) -> _Phases:
+def _place(sizes: Tensor, variance: Tensor, *, bell: bool) -> _Phases:
     """The phases for tilted variances (..., U, G)."""
     spread = variance.detach().sum(-1)
     if not may_branch(variance):
@@ -185,11 +185,13 @@ def _place(variance: Tensor, *, bell: bool) -> _Phases:
             weight,
             0.0,
         )
-    return _at_nodes(spread, enough_nodes(spread))
+    elements = sizes.sum(-1, keepdim=True)
+    most = max(1, math.ceil(0.5 * elements.max().item()))
+    return _at_nodes(spread, min(enough_nodes(spread), most), elements)
 
 
-def _at_nodes(variance: Tensor, count: int) -> _Phases:
-    at = place_nodes(variance, count)
+def _at_nodes(variance: Tensor, count: int, elements: Tensor | None = None) -> _Phases:
+    at = place_nodes(variance, count, elements)
     return _Phases(at.period, 2 * at.half, at.haversine, at.sine, at.weight, 1.0)
 
 
