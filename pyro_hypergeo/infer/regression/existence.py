@@ -141,7 +141,7 @@ def _of_few(data: WithinStrata, direction: Array) -> Array:
     found = direction[columns]
     for column in list(columns):
         fewer = [other for other in columns if other != column]
-        without = separating_direction(data, fewer)
+        without = separating_direction(data, fewer) if fewer else None
         if without is not None:
             columns, found = fewer, without
     shortened = np.zeros_like(direction)

@@ -120,7 +120,7 @@ def verdict(error: NoFiniteEstimateError | None) -> str:
 def test_verdicts_are_those_of_exact_arithmetic(columns: int) -> None:
     generator = np.random.default_rng(columns)
     seen = {"finite": 0, "infinite": 0, "not identified": 0}
-    for _ in range(300):
+    for _ in range(100):
         rows, spread = int(generator.integers(2, 14)), int(generator.integers(1, 5))
         design = generator.integers(-spread, spread + 1, (rows, columns))
         sizes = generator.integers(0, 3, rows)
@@ -140,7 +140,7 @@ def test_verdicts_are_those_of_exact_arithmetic(columns: int) -> None:
                 assert max(map(abs, error.direction)) == 1
                 involved = [LETTERS[i] for i in np.flatnonzero(error.direction)]
                 assert error.covariates == tuple(involved)
-    assert min(seen.values()) > 10
+    assert min(seen.values()) >= 5
 
 
 def _assert_separates(direction, design, counts, sizes, strata) -> None:  # type: ignore[no-untyped-def]
@@ -288,6 +288,29 @@ def test_one_pair_of_many_decides() -> None:
     design[0] -= 1e-6 * torch.tensor([1.0, 2.0])
     counts[0], counts[1] = 1, 0
     assert check(design, counts, None, strata) is None
+
+
+def test_pairs_that_overlap_by_a_small_angle() -> None:
+    differences = np.array([[1.0, 0.0], [-1.0, 1e-7], [0.0, 1.0]])
+    design = np.stack([differences, np.zeros((3, 2))], axis=1).reshape(-1, 2)
+    counts, strata = np.tile([1.0, 0.0], 3), np.repeat(np.arange(3), 2)
+    error = check(design, counts, None, strata)
+    assert error is not None and error.covariates == ("b",)
+    design[4] *= -1
+    assert check(design, counts, None, strata) is None
+    # An angle below the tolerance is none.
+    design[[0, 2, 4]] = [[1.0, 0.0], [-1e-13, 1.0], [0.0, -1.0]]
+    error = check(design, counts, None, strata)
+    assert error is not None and error.covariates == ("a",)
+
+
+def test_a_constant_is_one_in_long_strata() -> None:
+    """The mean of many equal numbers is not that number, but for rounding."""
+    strata = np.arange(30_000) // 10_000
+    design = np.column_stack([torch.randn(30_000).numpy(), strata + 0.1])
+    error = check(design, np.arange(30_000) % 3 == 0, None, strata)
+    assert verdict(error) == "not identified"
+    assert error is not None and error.covariates == ("b",)
 
 
 def test_strata_of_very_different_spread() -> None:
