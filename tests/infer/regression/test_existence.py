@@ -290,17 +290,19 @@ def test_one_pair_of_many_decides() -> None:
     assert check(design, counts, None, strata) is None
 
 
+def of_pairs(differences) -> NoFiniteEstimateError | None:  # type: ignore[no-untyped-def]
+    """Each row is what was drawn of a pair, less what was left."""
+    number = len(differences)
+    design = np.stack([differences, np.zeros((number, 2))], axis=1).reshape(-1, 2)
+    return check(design, np.tile([1.0, 0.0], number), None, np.repeat(np.arange(number), 2))
+
+
 def test_pairs_that_overlap_by_a_small_angle() -> None:
-    differences = np.array([[1.0, 0.0], [-1.0, 1e-7], [0.0, 1.0]])
-    design = np.stack([differences, np.zeros((3, 2))], axis=1).reshape(-1, 2)
-    counts, strata = np.tile([1.0, 0.0], 3), np.repeat(np.arange(3), 2)
-    error = check(design, counts, None, strata)
+    error = of_pairs([[1.0, 0.0], [-1.0, 1e-7], [0.0, 1.0]])
     assert error is not None and error.covariates == ("b",)
-    design[4] *= -1
-    assert check(design, counts, None, strata) is None
+    assert of_pairs([[1.0, 0.0], [-1.0, 1e-7], [0.0, -1.0]]) is None
     # An angle below the tolerance is none.
-    design[[0, 2, 4]] = [[1.0, 0.0], [-1e-13, 1.0], [0.0, -1.0]]
-    error = check(design, counts, None, strata)
+    error = of_pairs([[1.0, 0.0], [-1e-13, 1.0], [0.0, -1.0], [0.0, 1.0], [1.0, 1.0]])
     assert error is not None and error.covariates == ("a",)
 
 
