@@ -21,10 +21,10 @@ _CELLS = 4_000_000
 
 
 class NoFiniteEstimateError(ValueError):
-    """The likelihood has no maximum at finite weights, or it has several.
+    """The likelihood has no maximum at finite weights or coefficients, or it has several.
 
-    Within each list of :attr:`groups`, weights relative to each other have finite estimates.
-    Between two lists they have none.
+    Weights of groups: within each list of :attr:`groups`, weights relative to each other have
+    finite estimates. Between two lists they have none.
 
     >>> from pyro_hypergeo import NoFiniteEstimateError, fit_weights
     >>> try:
@@ -35,12 +35,28 @@ class NoFiniteEstimateError(ValueError):
     The maximum-likelihood weights are not finite: group 0 was never drawn in any stratum.
     [[0], [1, 2]]
 
-    :ivar list groups: lists of indices of groups; each group is in one list.
+    Coefficients of covariates: :attr:`covariates` are those that have no finite or no unique
+    coefficient. Along :attr:`direction` the likelihood grows without end.
+
+    :ivar list groups: lists of indices of groups; each group is in one list. Empty if the weights
+        depend on covariates.
+    :ivar tuple covariates: names of the covariates involved.
+    :ivar tuple direction: coefficients of all covariates, the largest is 1 or -1; None if the
+        coefficients are not identified.
     """
 
-    def __init__(self, message: str, groups: list[list[int]]) -> None:
+    def __init__(
+        self,
+        message: str,
+        groups: Sequence[list[int]] = (),
+        *,
+        covariates: Sequence[str] = (),
+        direction: Sequence[float] | None = None,
+    ) -> None:
         super().__init__(message)
-        self.groups = groups
+        self.groups = list(groups)
+        self.covariates = tuple(covariates)
+        self.direction = None if direction is None else tuple(direction)
 
 
 def blocks(strata: int, cells: int) -> Iterator[slice]:
