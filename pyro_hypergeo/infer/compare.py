@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 from ..distributions.arrays import Numbers
 from .fit import fit_weights
+from .goodness_of_fit import GoodnessOfFit
+from .regression import RegressionFit, fit_regression
 from .weights_fit import WeightsFit
 
 
@@ -24,12 +27,13 @@ class LawComparison(NamedTuple):
     >>> comparison.wallenius.log_weights
     tensor([ 0.6955, -0.6955], dtype=torch.float64)
 
-    :ivar WeightsFit fisher: the fit under Fisher's law.
-    :ivar WeightsFit wallenius: the fit under Wallenius' law.
+    :ivar fisher: the fit under Fisher's law: a :class:`WeightsFit`, or a :class:`RegressionFit` if
+        a design was given.
+    :ivar wallenius: the fit under Wallenius' law.
     """
 
-    fisher: WeightsFit
-    wallenius: WeightsFit
+    fisher: WeightsFit | RegressionFit
+    wallenius: WeightsFit | RegressionFit
 
     @property
     def log_ratio(self) -> float:
@@ -43,8 +47,15 @@ class LawComparison(NamedTuple):
 
     @property
     def both_refuted(self) -> bool:
-        """Whether the same weights in all strata do not fit under either law (p < 0.001)."""
-        return all(fit.goodness_of_fit().refuted for fit in self)
+        """Whether the same weights in all strata do not fit under either law (p < 0.001).
+
+        It is False for regressions: see their :attr:`~RegressionFit.dispersion`.
+        """
+        return bool(self._tests) and all(test.refuted for test in self._tests)
+
+    @property
+    def _tests(self) -> list[GoodnessOfFit]:
+        return [fit.goodness_of_fit() for fit in self if isinstance(fit, WeightsFit)]
 
     def __str__(self) -> str:
         likelihoods = (
@@ -53,9 +64,15 @@ class LawComparison(NamedTuple):
             f"e^{abs(self.log_ratio):.3f} times as probable under {self.better.capitalize()}'"
             f"{'s' if self.better == 'fisher' else ''}"
         )
-        if not self.both_refuted:
+        if isinstance(self.fisher, RegressionFit) and isinstance(self.wallenius, RegressionFit):
+            fisher, wallenius = self.fisher.dispersion, self.wallenius.dispersion
+            return (
+                f"{likelihoods}\nPearson's dispersion is {fisher:.2f} under Fisher's law and "
+                f"{wallenius:.2f} under Wallenius'."
+            )
+        statistics = self._tests
+        if not all(test.refuted for test in statistics):
             return likelihoods
-        statistics = [fit.goodness_of_fit() for fit in self]
         return (
             f"{likelihoods}\nNeither law fits with the same weights in all strata: Pearson's "
             f"statistic is {statistics[0].statistic:.2f} under Fisher's law and "
@@ -70,6 +87,10 @@ def compare_laws(
     *,
     groups: Sequence[str] | None = None,
     reference: int | str | None = None,
+    design: Numbers | None = None,
+    strata: Any = None,
+    offset: Numbers | None = None,
+    names: Sequence[str] | None = None,
 ) -> LawComparison:
     """
     Fit weights under Fisher's and Wallenius' law, and compare how probable the counts are.
@@ -100,10 +121,35 @@ def compare_laws(
     :param reference: index or name of the group whose log-weight is 0; if not given, the
         log-weights have mean 0.
     :type reference: int or str
+    :param design: covariates of the rows of a long table. Then the fits are regressions, and
+        ``group_sizes`` and ``counts`` have the shape ``(rows,)``.
+    :param strata: labels of the rows, as in :func:`fit_regression`; only with a design.
+    :param offset: known part of the log-weights of the rows; only with a design.
+    :param names: names of the covariates; only with a design.
     :return: a :class:`LawComparison`.
-    :raises ValueError: as :func:`fit_weights` does.
-    :raises NoFiniteEstimateError: as :func:`fit_weights` does.
+    :raises ValueError: as :func:`fit_weights` and :func:`fit_regression` do; or if an argument of
+        one is given for the other.
+    :raises NoFiniteEstimateError: as they do.
     """
+    for_design = {"strata": strata, "offset": offset, "names": names}
+    for_weights = {"groups": groups, "reference": reference}
+    wrong = for_design if design is None else for_weights
+    given = [name for name, value in wrong.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"Expected `{given[0]}` only {'with' if design is None else 'without'} a `design`."
+        )
+    if design is not None:
+        fit = partial(
+            fit_regression,
+            design,
+            counts,
+            group_sizes=group_sizes,
+            strata=strata,
+            offset=offset,
+            names=names,
+        )
+        return LawComparison(fit(), fit(law="wallenius"))
     return LawComparison(
         fit_weights(group_sizes, counts, groups=groups, reference=reference),
         fit_weights(group_sizes, counts, groups=groups, reference=reference, law="wallenius"),
