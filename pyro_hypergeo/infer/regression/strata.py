@@ -37,6 +37,13 @@ class Batch(NamedTuple):
         """
         return (self.design @ coefficients.unsqueeze(-1)).squeeze(-1) + self.offset
 
+    def select(self, index: Tensor) -> Batch:
+        """Some of the strata, such as those that a subsampled plate gives.
+
+        :param Tensor index: positions in this batch, int64.
+        """
+        return Batch(*(field[index] for field in self))
+
 
 class StratifiedTable:
     r"""A long table, one row for each group, as batches that a model can use.

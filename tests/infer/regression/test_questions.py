@@ -178,12 +178,12 @@ def test_dispersion_is_one_if_the_model_holds_and_larger_if_counts_clump() -> No
 
 
 def test_permuted_labels_keep_their_level_where_errors_do_not() -> None:
-    # A network of 12 nodes with effects of nodes: a random label seems to matter, but does not.
+    # A network of 12 nodes that are more and less active: a random label seems to matter.
     rng = np.random.default_rng(0)
     first, second = np.triu_indices(12, 1)
 
-    def same_label(label: np.ndarray) -> Tensor:
-        return torch.from_numpy((label[first] == label[second]).astype(float)).unsqueeze(-1)
+    def number_of(label: np.ndarray) -> Tensor:
+        return torch.from_numpy((label[first] + label[second]).astype(float)).unsqueeze(-1)
 
     wrong, small = 0, []
     for _ in range(40):
@@ -191,9 +191,9 @@ def test_permuted_labels_keep_their_level_where_errors_do_not() -> None:
         theta = activity[first] + activity[second]
         counts = ops.sample(theta, torch.full((66,), 90.0), torch.tensor(1500.0))
         label = rng.permutation(np.repeat([0, 1], 6))
-        fit = fit_regression(same_label(label), counts, group_sizes=torch.full((66,), 90.0))
+        fit = fit_regression(number_of(label), counts, group_sizes=torch.full((66,), 90.0))
         wrong += int(fit.p_values < 0.05)
-        p = fit.permutation_test(lambda g, label=label: same_label(g.permutation(label)), number=99)
+        p = fit.permutation_test(lambda g, label=label: number_of(g.permutation(label)), number=99)
         small.append(p.item())
     assert wrong > 8
     assert sum(p <= 0.05 for p in small) <= 6
