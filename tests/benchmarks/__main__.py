@@ -20,7 +20,15 @@ from typing import Any
 
 import torch
 
-from tests.benchmarks import chain, density, gradients, sampling, subsets, wallenius
+from tests.benchmarks import (
+    chain,
+    density,
+    gradients,
+    regression,
+    sampling,
+    subsets,
+    wallenius,
+)
 from tests.benchmarks.tables import Row, plain
 
 # Seconds for each comparison -> rows. The docstring is the table's title.
@@ -31,6 +39,7 @@ TABLES: dict[str, Callable[[float], list[Row]]] = {
     "chain": chain.chain,
     "wallenius": wallenius.wallenius,
     "wallenius-gradients": wallenius.wallenius_gradients,
+    "regression": regression.regression,
     "gradients": gradients.gradients,
     "costs": gradients.costs,
 }

@@ -61,7 +61,7 @@ def fit_regression(
         >>> case = [0, 1, 0, 0, 1, 0, 1, 1]
         >>> fit = fit_regression(age, case, names=["age"])
         >>> fit.coefficients
-        tensor([0.0985], dtype=torch.float64)
+        tensor([0.0901], dtype=torch.float64)
 
     **References:**
 

@@ -34,11 +34,16 @@ class RegressionFit:
     >>> age = [31, 44, 52, 38, 47, 29, 60, 35]
     >>> fit = fit_regression(age, [0, 1, 0, 0, 1, 0, 1, 1], names=["age"])
     >>> fit.coefficients, fit.standard_errors
-    (tensor([0.0985], dtype=torch.float64), tensor([0.0841], dtype=torch.float64))
+    (tensor([0.0901], dtype=torch.float64), tensor([0.0816], dtype=torch.float64))
     >>> print(fit)
     Hypergeometric regression under Fisher's law
     8 rows in 1 stratum, 4 of 8 elements drawn
-         coef  exp(coef)     s.e.     z     p  95% interval
+            coef  exp(coef)    s.e.     z      p      95% interval
+    age  0.09009      1.094  0.0816  1.10  0.270  -0.06985 to 0.25
+    log-likelihood: -3.4959, with all coefficients 0: -4.2485
+    likelihood ratio: 1.505 on 1 df, p 0.220
+    Wald: 1.219 on 1 df, p 0.270
+    score: 1.403 on 1 df, p 0.236
 
     :ivar torch.Tensor coefficients: estimates, of shape ``(p,)``. A unit of the covariate
         multiplies the weight of an element by the exponential of the coefficient.

@@ -17,7 +17,7 @@ class ChiSquareTest(NamedTuple):
 
     >>> from pyro_hypergeo.infer.regression.statistics import chi_square_test
     >>> print(chi_square_test(3.84, 1))
-    3.84 on 1 df, p 0.05
+    3.84 on 1 df, p 0.050
 
     :ivar float statistic: the statistic.
     :ivar int degrees_of_freedom: of its law.
@@ -49,7 +49,7 @@ def two_sided_p(z: Tensor) -> Tensor:
 
 def shown_p(p_value: float) -> str:
     """A p-value as a summary shows it."""
-    return f"{p_value:.2g}" if p_value < 0.995 else f"{p_value:.2f}"
+    return f"{p_value:.3f}" if p_value >= 0.001 else f"{p_value:.1e}"
 
 
 def quantile(level: float) -> float:
