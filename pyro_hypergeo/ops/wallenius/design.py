@@ -58,8 +58,8 @@ def wallenius_design_terms(
     :math:`D u - 1` is :math:`\sum_i x_i h(w_i u)`. So only rows with something drawn need a table
     over the nodes.
 
-    If one element is drawn from a stratum, there is no integral. The result has no gradient. Rows
-    are taken in parts, so the memory does not grow with the tables.
+    Strata and rows are taken in parts, so no table over the nodes is large. On the CPU, each
+    stratum has about 30 nodes, or 128 where these do not hold. The result has no gradient.
 
     Cost: O(G p^2) for each stratum, and O(p) for each drawn row and node.
 
@@ -74,22 +74,17 @@ def wallenius_design_terms(
         reachable = strata.sizes.masked_fill(strata.theta == -torch.inf, 0)
         strata = strata._replace(sizes=reachable)
         total = strata.counts.sum(-1)
-        interior = (total > 0) & (total < reachable.sum(-1))
-        drawn = int((strata.counts > 0).sum(-1).amax()) if interior.any() else 0
+        interior = ((total > 0) & (total < reachable.sum(-1))).nonzero().squeeze(-1)
 
-        covariates = design.shape[-1]
+        groups, covariates = design.shape[1:]
         values = reachable.new_zeros(design.shape[0])
         scores = reachable.new_zeros(design.shape[0], covariates)
         information = reachable.new_zeros(covariates, covariates)
-        widest = max(drawn * _NODES, design.shape[1] * covariates, 1)
-        for chosen, terms_of in (
-            (interior & (total == 1), _one_drawn),
-            (interior & (total > 1), _several_drawn),
-        ):
-            for index in chosen.nonzero().squeeze(-1).split(max(1, _CELLS // widest)):
-                if not len(index):
-                    continue
-                terms = terms_of(strata.take(index))
+        if len(interior):
+            drawn = int((strata.counts > 0).sum(-1).amax())
+            number = max(1, _CELLS // max(drawn * _NODES, groups * covariates))
+            for index in interior.split(number):
+                terms = _interior_terms(strata.take(index))
                 values[index], scores[index] = terms.values, terms.scores
                 information += terms.information
         return DesignTerms(values, scores, information)
@@ -110,17 +105,7 @@ class _Strata(NamedTuple):
         return _Strata(*(t[index] for t in self))
 
 
-def _one_drawn(strata: _Strata) -> DesignTerms:
-    """A softmax: the first draw takes a row in proportion to its weight."""
-    each = torch.log_softmax(strata.theta + torch.log(strata.sizes), -1)
-    share = torch.exp(each)
-    mean = share.unsqueeze(-2) @ strata.design
-    own = strata.counts.unsqueeze(-2) @ (strata.design - mean)
-    values = torch.where(strata.counts > 0, each, 0.0).sum(-1)
-    return DesignTerms(values, own.squeeze(-2), _gram(share, strata.design, mean))
-
-
-def _several_drawn(strata: _Strata) -> DesignTerms:
+def _interior_terms(strata: _Strata) -> DesignTerms:
     theta, sizes, counts, design = strata
     left = sizes - counts
     top = theta.masked_fill(left <= 0, -torch.inf).amax(-1, keepdim=True)
@@ -196,7 +181,7 @@ def _drawn_rows(
 
 
 def _rules(rows: _Rows) -> Iterator[tuple[Tensor, TimeNodes, Tensor]]:
-    """The nodes for some strata after others: their indices, the nodes, the fall at each."""
+    """Strata whose nodes have one rule: their indices, the nodes, the fall at each node."""
     race = rows.race
     peak, curvature = find_peak(race)
     lengths, steps = even_ends(race, peak, curvature)
@@ -252,12 +237,12 @@ def _integrals(rows: _Rows, nodes: TimeNodes, fall: Tensor) -> tuple[DesignTerms
     return DesignTerms(values, scores.squeeze(-1), information - away @ away.mT), force
 
 
-def _gram(weight: Tensor, design: Tensor, centre: Tensor | None = None) -> Tensor:
+def _gram(weight: Tensor, design: Tensor, centre: Tensor | float = 0.0) -> Tensor:
     """The sum of weight times the outer square of (design - centre) over all rows, (p, p)."""
     covariates = design.shape[-1]
     result = design.new_zeros(covariates, covariates)
     number = max(1, _CELLS // (design.shape[0] * max(1, covariates)))
     for w, part in zip(weight.split(number, -1), design.split(number, -2), strict=True):
-        part = part if centre is None else part - centre
+        part = part - centre
         result += (part * w.unsqueeze(-1)).flatten(0, 1).mT @ part.flatten(0, 1)
     return result
