@@ -32,9 +32,9 @@ _FALL = 32.5
 #: The nodes of Gauss' rules on both sides of a peak.
 GAUSS = 128
 _GAUSS_RULE = np.polynomial.legendre.leggauss(GAUSS // 2)
-#: Equal steps are at most this long, in units of the width of the peak s, divided by 1 + s. If more
-#: than so many were needed, Gauss' rule is better.
-_STEP, MOST_STEPS = 0.58, 96
+# Equal steps are at most this long, in units of the width of the peak s, divided by 1 + s. If more
+# than so many were needed, Gauss' rule is better.
+_STEP, _MOST_STEPS = 0.58, 96
 # Equal steps are trusted if half as many would leave a relative error below _HALF, and if every
 # piece of the integrand is smooth enough for the steps: its share of the error is below
 # exp(-_SMOOTH), by the curvature at its nodes.
@@ -98,13 +98,13 @@ def race_nodes(race: Race, *, even: bool = False) -> TimeNodes:
     if even:
         lengths, steps = even_ends(race, peak, curvature)
         most = steps.amax().item()
-        if most <= MOST_STEPS:  # not so for NaN
+        if most <= _MOST_STEPS:  # not so for NaN
             return even_nodes(peak, lengths, int(most))
     return gauss_nodes(peak, _find_ends(race, peak, curvature, _END_NEAR))
 
 
 def even_ends(race: Race, peak: Tensor, curvature: Tensor) -> tuple[Tensor, Tensor]:
-    """Both lengths for :func:`even_nodes`, and the steps, up to MOST_STEPS or too many."""
+    """Both lengths for :func:`even_nodes`, and the steps needed."""
     lengths = _find_ends(race, peak, curvature, _END_NEAR_EVEN)
     width = curvature.rsqrt()
     return lengths, torch.ceil(lengths.sum(-1) * (1 + width) / (_STEP * width))

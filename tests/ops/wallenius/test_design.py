@@ -4,6 +4,7 @@
 """The terms of a design under Wallenius' law against autograd, long arithmetic and references."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import mpmath
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from pyro_hypergeo.ops.law import DesignTerms, Law
 from pyro_hypergeo.ops.wallenius import design as kernel
+from pyro_hypergeo.ops.wallenius.clocks import GAUSS, TimeNodes
 from pyro_hypergeo.ops.wallenius.law import WALLENIUS
 from tests import wallenius_oracle
 
@@ -64,6 +66,21 @@ def test_rows_that_do_not_exist_change_nothing() -> None:
     covariates = torch.cat([1e3 + design, design, -1e3 * design], -2)
     ours = WALLENIUS.design_terms(wider, *wide, covariates)
     assert_same(ours, WALLENIUS.design_terms(theta, sizes, counts, design), 1e-13)
+
+
+@pytest.mark.parametrize("gap", [-700.0, -12.0, 0.0, 1.0, 8.0, 12.0, 20.0, 30.0])
+def test_one_drawn_is_a_softmax(gap: float) -> None:
+    theta = torch.tensor([[gap, 0.0, -0.5, 0.3]]).double()
+    sizes, x = torch.tensor([[1.0, 2.0, 1.0, 3.0]]).double(), torch.tensor([[1.0, 0, 0, 0]])
+    design = torch.tensor([[[0.3], [-1.0], [2.0], [0.7]]]).double()
+    terms = WALLENIUS.design_terms(theta, sizes, x, design)
+    logs = torch.log_softmax(theta + sizes.log(), -1)
+    share, z = logs.exp(), design[..., 0]
+    away = z - (share * z).sum()
+    torch.testing.assert_close(terms.values, logs[:, 0], rtol=1e-14, atol=1e-14)
+    torch.testing.assert_close(terms.scores[0], away[:, 0], rtol=1e-10, atol=1e-14)
+    information = (share * away.square()).sum()
+    torch.testing.assert_close(terms.information[0, 0], information, rtol=1e-7, atol=1e-14)
 
 
 def test_only_edges_and_no_strata() -> None:
@@ -123,26 +140,33 @@ def test_long_arithmetic(theta: list[float], sizes: list[int], counts: list[int]
     assert alone.information.item() == pytest.approx(derivatives[1], rel=1e-11, abs=2e-11)
 
 
-def test_each_stratum_has_the_rule_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Equal steps fail in the second stratum, in the third too many of them would be needed."""
-    x = torch.tensor([[1.0, 2.0, 1.0], [1.0, 1e5, 0.0], [0.0, 100.0, 0.0]])
-    sizes = torch.tensor([[4.0, 3.0, 3.0], [4.0, 1e5, 3.0], [4.0, 100.0, 3.0]])
-    theta = torch.tensor([[0.3, 0.0, 1.0], [0.0, 9.0, 0.5], [0.0, 60.0, 0.5]])
-    design = torch.linspace(-1, 1, 18).reshape(3, 3, 2).square()
-    counted: list[tuple[int, int]] = []
+@pytest.mark.parametrize(
+    ("most", "groups"),
+    [(128, [[0, 1], [3], [2]]), (60, [[0], [1], [2, 3]]), (0, [[0, 1, 2, 3]])],
+)
+def test_each_stratum_has_the_rule_that_it_needs(
+    most: int, groups: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bell; one that needs shorter steps; a steep wall; one that needs 122 steps."""
+    x = torch.tensor([[1.0, 2.0, 1.0], [1.0, 1e3, 0.0], [1.0, 1e8, 0.0], [0.0, 100.0, 0.0]])
+    sizes = torch.tensor([[4.0, 3.0, 3.0], [4.0, 1e3, 3.0], [4.0, 1e8, 3.0], [4.0, 100.0, 3.0]])
+    theta = torch.tensor([[0.3, 0.0, 1.0], [0.0, 9.0, 0.5], [0.0, 9.0, 0.5], [0.0, 60.0, 0.5]])
+    design = torch.linspace(-1, 1, 24).reshape(4, 3, 2).square()
+    args = [t.double() for t in (theta, sizes, x, design)]
+    alone = [WALLENIUS.design_terms(*(t[i : i + 1] for t in args)) for i in range(4)]
+    counted: list[tuple[list[int], int]] = []
     rules = kernel._rules
 
-    def seen(rows: kernel._Rows):
+    def seen(rows: kernel._Rows) -> Iterator[tuple[Tensor, TimeNodes, Tensor]]:
         for index, nodes, fall in rules(rows):
-            counted.append((len(index), nodes.offset.shape[-1]))
+            counted.append((index.tolist(), nodes.offset.shape[-1]))
             yield index, nodes, fall
 
     monkeypatch.setattr(kernel, "_rules", seen)
-    args = [t.double() for t in (theta, sizes, x, design)]
+    monkeypatch.setattr(kernel, "_MOST_STEPS", most)
     together = WALLENIUS.design_terms(*args)
-    (few, nodes), (others, gauss) = counted
-    assert (few, others, gauss) == (1, 2, 128) and nodes < 100
-    alone = [WALLENIUS.design_terms(*(t[i : i + 1] for t in args)) for i in range(3)]
+    assert [index for index, _ in counted] == groups and counted[-1][1] == GAUSS
+    assert all(nodes != GAUSS for _, nodes in counted[:-1])
     assert_same(
         together,
         DesignTerms(
