@@ -39,6 +39,7 @@ again. The number of rings of a group in one part is binomial. Only the part tha
 ==================  ================================================================================
 ``clocks``          the race: its integrand, and the nodes of the integral
 ``density``         the log-probability of counts
+``design``          the log-likelihood of coefficients of covariates, and its derivatives
 ``rings``           the rings of the groups up to a time
 ``ring``            the time of ring :math:`n + 1`: nodes for it
 ``quick_ring``      fewer nodes for it, found by searches that stop early

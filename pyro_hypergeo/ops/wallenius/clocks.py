@@ -39,8 +39,8 @@ _STEP, _MOST_STEPS = 0.58, 96
 # piece of the integrand is smooth enough for the steps: its share of the error is below
 # exp(-_SMOOTH), by the curvature at its nodes.
 _HALF, _SMOOTH = 1e-6, 28.0
-# The logarithm of rate times time is cut here. Values outside make no difference.
-_LOWEST, _HIGHEST = -640.0, 100.0
+#: The logarithm of rate times time is cut here. Values outside make no difference.
+LOWEST, HIGHEST = -640.0, 100.0
 # At e^34 times smaller times, the integrand has fallen below exp(-34) anyway.
 _HIGHEST_AT_PEAK = 34.0
 # 1 - e^-y is 1 to rounding here, and e^y is far from an overflow.
@@ -94,14 +94,20 @@ def race_nodes(race: Race, *, even: bool = False) -> TimeNodes:
     :param bool even: try equal steps; only where :func:`~pyro_hypergeo.ops.tracing.may_branch` is
         true.
     """
-    peak, curvature = _find_peak(race)
+    peak, curvature = find_peak(race)
     if even:
-        lengths = _find_ends(race, peak, curvature, _END_NEAR_EVEN)
-        width = curvature.rsqrt()
-        steps = torch.ceil(lengths.sum(-1) * (1 + width) / (_STEP * width)).amax().item()
-        if steps <= _MOST_STEPS:  # not so for NaN
-            return even_nodes(peak, lengths, int(steps))
+        lengths, steps = even_ends(race, peak, curvature)
+        most = steps.amax().item()
+        if most <= _MOST_STEPS:  # not so for NaN
+            return even_nodes(peak, lengths, int(most))
     return gauss_nodes(peak, _find_ends(race, peak, curvature, _END_NEAR))
+
+
+def even_ends(race: Race, peak: Tensor, curvature: Tensor) -> tuple[Tensor, Tensor]:
+    """Both lengths for :func:`even_nodes`, and the steps needed."""
+    lengths = _find_ends(race, peak, curvature, _END_NEAR_EVEN)
+    width = curvature.rsqrt()
+    return lengths, torch.ceil(lengths.sum(-1) * (1 + width) / (_STEP * width))
 
 
 def _find_ends(race: Race, peak: Tensor, curvature: Tensor, near_enough: float) -> Tensor:
@@ -167,7 +173,12 @@ def bell_nodes(centre: Tensor, lengths: Tensor, far: float) -> TimeNodes:
 
 
 def rule_fails(fall: Tensor, weight: Tensor) -> bool:
-    """Whether a rule of equal steps may be wrong for some integrand.
+    """Whether a rule of equal steps may be wrong for some integrand: see :func:`rule_holds`."""
+    return not bool(rule_holds(fall, weight).all())
+
+
+def rule_holds(fall: Tensor, weight: Tensor) -> Tensor:
+    """Whether a rule of equal steps is right, for each integrand, (...).
 
     :param Tensor fall: how far the log of the integrand is below its peak at the nodes, (..., J).
     :param Tensor weight: shares of the nodes in the integral, (..., J).
@@ -181,7 +192,7 @@ def rule_fails(fall: Tensor, weight: Tensor) -> bool:
     bend = (fall[..., 2:] - fall[..., 1:-1]) - (fall[..., 1:-1] - fall[..., :-2])
     level = torch.minimum(torch.minimum(fall[..., 2:], fall[..., :-2]), fall[..., 1:-1])
     smooth = level + (2 * math.pi**2) / bend.clamp(min=1e-3)
-    return not bool(((half < _HALF) & (smooth.amin(-1) > _SMOOTH)).all())
+    return (half < _HALF) & (smooth.amin(-1) > _SMOOTH)
 
 
 def gauss_nodes(peak: Tensor, lengths: Tensor) -> TimeNodes:
@@ -212,7 +223,7 @@ def rung_change(log_y: Tensor, growth: Tensor) -> Tensor:
     :param Tensor growth: z / y - 1, (..., J).
     """
     # The quotient is 1 - (e^(y - z) - 1) / (e^y - 1). Where y is large, this is 1 - e^-z.
-    y = torch.exp(log_y.clamp(_LOWEST, _HIGHEST_AT_PEAK))
+    y = torch.exp(log_y.clamp(LOWEST, _HIGHEST_AT_PEAK))
     start = y.clamp(max=_CERTAIN)
     gone = torch.addcmul((start - y).unsqueeze(-1), y.unsqueeze(-1), growth.unsqueeze(-2), value=-1)
     change = torch.expm1(gone) * (-1 / torch.expm1(start)).unsqueeze(-1)
@@ -221,22 +232,22 @@ def rung_change(log_y: Tensor, growth: Tensor) -> Tensor:
 
 def scaled_hazard(log_y: Tensor) -> Tensor:
     """y / (e^y - 1) from log y: the slope of log(1 - e^-y) in log y."""
-    y = torch.exp(log_y.clamp(_LOWEST, _HIGHEST))
+    y = torch.exp(log_y.clamp(LOWEST, HIGHEST))
     return y * torch.exp(-y) / -torch.expm1(-y)
 
 
 def log_rung(log_y: Tensor) -> Tensor:
     """log(1 - e^-y) from log y."""
-    y = torch.exp(log_y.clamp(_LOWEST, _HIGHEST))
+    y = torch.exp(log_y.clamp(LOWEST, HIGHEST))
     return torch.where(y < 1, log_y + torch.log(-torch.expm1(-y) / y), torch.log(-torch.expm1(-y)))
 
 
 def log_rung_odds(log_y: Tensor) -> Tensor:
     """log(e^y - 1) from log y: the log-odds that a clock has rung."""
-    return log_rung(log_y) + torch.exp(log_y.clamp(_LOWEST, _HIGHEST))
+    return log_rung(log_y) + torch.exp(log_y.clamp(LOWEST, HIGHEST))
 
 
-def _find_peak(race: Race) -> tuple[Tensor, Tensor]:
+def find_peak(race: Race) -> tuple[Tensor, Tensor]:
     """log u at the peak of the integrand, and the curvature of its logarithm there; each (...)."""
     # There, D u = 1 + sum_i x_i y_i / (e^y_i - 1). We solve this equation in logarithms.
     # The peak may be an end of the bracket, to rounding. So both ends are a little farther out.
@@ -264,7 +275,7 @@ def _find_peak(race: Race) -> tuple[Tensor, Tensor]:
 
 def _rates(race: Race, v: Tensor) -> tuple[Tensor, Tensor]:
     """sum_i x_i b(y_i) with b(y) = y / (e^y - 1), and minus its derivative in log y."""
-    y = torch.exp((race.log_weights + v.unsqueeze(-1)).clamp(_LOWEST, _HIGHEST))
+    y = torch.exp((race.log_weights + v.unsqueeze(-1)).clamp(LOWEST, HIGHEST))
     hazard = y / torch.expm1(y)
     rates = race.x * hazard
     # y + b - 1 cancels where y is small. Its value does not matter there.
@@ -281,5 +292,5 @@ def _slope(race: Race, log_y: Tensor, log_scale: Tensor, offset: Tensor) -> Tens
 
 def hazards(log_y: Tensor, offset: Tensor) -> Tensor:
     """:func:`scaled_hazard` at log y + offset, (..., G, J), by fewer steps; it has no gradient."""
-    y = torch.exp(log_y.clamp(_LOWEST, _HIGHEST)).unsqueeze(-1) * torch.exp(offset).unsqueeze(-2)
+    y = torch.exp(log_y.clamp(LOWEST, HIGHEST)).unsqueeze(-1) * torch.exp(offset).unsqueeze(-2)
     return y / torch.expm1(y)

@@ -9,10 +9,11 @@ import torch
 from torch import Size, Tensor
 
 from ..count_table import CountTable
-from ..law import Law, LogLikelihood
+from ..law import DesignTerms, Law, LogLikelihood
 from ..mean_inversion import invert_mean
 from ..urn import Bounds, make_urn
 from .density import wallenius_log_prob_given
+from .design import wallenius_design_terms
 from .marginals import wallenius_log_marginal_given, wallenius_marginal_table
 from .sampling import wallenius_sample_given
 from .state import WalleniusState
@@ -94,6 +95,12 @@ class WalleniusLaw(Law):
         :math:`\theta`, by Prekopa's theorem.
         """
         return super().log_likelihood(theta, group_sizes, counts)
+
+    def design_terms(
+        self, theta: Tensor, group_sizes: Tensor, counts: Tensor, design: Tensor
+    ) -> DesignTerms:
+        """In closed form; only rows from which something was drawn need tables over the nodes."""
+        return wallenius_design_terms(theta, group_sizes, counts, design)
 
 
 def _log_rate(share: Tensor) -> Tensor:
