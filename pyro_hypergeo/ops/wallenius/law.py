@@ -94,7 +94,13 @@ class WalleniusLaw(Law):
         :math:`\theta` together. Then its integral over :math:`s` is log-concave in
         :math:`\theta`, by Prekopa's theorem.
         """
-        return super().log_likelihood(theta, group_sizes, counts)
+        # In closed form: each group is a covariate of its own.
+        strata, groups = group_sizes.shape
+        design = torch.eye(groups, dtype=theta.dtype, device=theta.device)
+        terms = self.design_terms(
+            theta.expand(group_sizes.shape), group_sizes, counts, design.expand(strata, -1, -1)
+        )
+        return LogLikelihood(terms.values.sum(), terms.scores.sum(0), terms.information)
 
     def design_terms(
         self, theta: Tensor, group_sizes: Tensor, counts: Tensor, design: Tensor
