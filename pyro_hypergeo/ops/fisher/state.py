@@ -14,6 +14,8 @@ from ..autograd import apply, known_signature
 from ..binomial import log1p_exp, log_binomial_pmf
 from ..saddlepoint.derivatives import Averages, Derivatives
 from ..saddlepoint.lattice import (
+    NODES,
+    LatticeNodes,
     Tilted,
     lattice_nodes,
     log_lattice_prob,
@@ -23,6 +25,9 @@ from ..saddlepoint.lattice import (
 from ..saddlepoint.tilt import find_tilt, refine_tilt
 from ..tracing import may_branch
 from ..urn import Urn, grow, make_urn
+
+# Tables with fewer numbers are kept for the backward pass: there, operations cost more than memory.
+_KEPT = 100_000
 
 
 class FisherState(NamedTuple):
@@ -66,9 +71,10 @@ def solve_fisher(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) 
     """The mean, the tilt at which it was found, and what the log-partition function needs."""
     urn = make_urn(log_weights, group_sizes, total_count)
     tilt = find_tilt(urn)
-    mean, log_center = apply(
-        _State, urn.log_weights, urn.sizes, urn.total, tilt, forward_mode=_StateForwardMode
-    )
+    parameters = urn.log_weights, urn.sizes, urn.total, tilt
+    small = may_branch(tilt) and urn.log_weights.numel() * NODES < _KEPT
+    kept = Kept() if small and urn.log_weights.requires_grad else None
+    mean, log_center = apply(_State, *parameters, kept, forward_mode=_StateForwardMode)
     if urn.ordinary:
         return FisherState(urn, mean, tilt, log_center, tilt)
     drawn = urn.edge > 0
@@ -98,6 +104,23 @@ def solve_central(group_sizes: Tensor, total_count: Tensor) -> FisherState:
     )
 
 
+class Kept:
+    """What the forward pass computed at a tilt, for the backward pass; only where it is small."""
+
+    def __init__(self) -> None:
+        self._made: tuple[Tilted, LatticeNodes] | None = None
+
+    def keep(self, groups: Tilted, nodes: LatticeNodes) -> None:
+        """Keep these, if the sum varies so much that no better tilt is needed."""
+        self._made = (groups, nodes) if varies_much(groups) else None
+
+    def saddle(self) -> tuple[Tilted, Derivatives] | None:
+        """What :func:`saddle_near` would compute again; None while it must be differentiable."""
+        if self._made is None or torch.is_grad_enabled():
+            return None
+        return self._made[0], Derivatives(*self._made)
+
+
 @known_signature
 class _State(torch.autograd.Function):
     """(dA/dtheta, log Pr[S = n]); the derivatives in theta have closed forms."""
@@ -105,16 +128,20 @@ class _State(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor, kept: Kept | None
+    ) -> tuple[Tensor, Tensor]:
         groups = tilted_groups(theta, sizes, tilt)
         nodes = lattice_nodes(groups, total)
+        if kept is not None:
+            kept.keep(groups, nodes)
         first = Averages(groups, nodes).first
         mean = torch.addcmul(sizes * groups.p, groups.variance, first)
         return mean, log_lattice_prob(nodes)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-        theta, sizes, total, tilt = inputs
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        theta, sizes, total, tilt, ctx.kept = inputs
         mean, _ = output
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(theta, sizes, total, tilt, mean)
@@ -125,12 +152,14 @@ class _State(torch.autograd.Function):
         theta, sizes, total, tilt, mean = ctx.saved_tensors
         result = None
         if grad_mean is not None:
-            result = _covariance_product(theta, sizes, total, tilt, grad_mean)
+            kept = None if ctx.kept is None else ctx.kept.saddle()
+            groups, b = saddle_near(theta, sizes, total, tilt) if kept is None else kept
+            result = _covariance_product(groups, b, grad_mean)
         if grad_center is not None:
             independent = sizes * torch.sigmoid(theta + tilt.unsqueeze(-1))
             by_center = grad_center.unsqueeze(-1) * (mean - independent)
             result = by_center if result is None else result + by_center
-        return result, None, None, None
+        return result, None, None, None, None
 
 
 class _StateForwardMode(_State):
@@ -138,9 +167,10 @@ class _StateForwardMode(_State):
     @staticmethod
     def jvp(ctx: Any, direction: Tensor, *_: Any) -> Any:
         theta, sizes, total, tilt, mean = ctx.saved_tensors
+        groups, b = saddle_near(theta, sizes, total, tilt)
         independent = sizes * torch.sigmoid(theta + tilt.unsqueeze(-1))
         return (
-            _covariance_product(theta, sizes, total, tilt, direction),
+            _covariance_product(groups, b, direction),
             ((mean - independent) * direction).sum(-1),
         )
 
@@ -198,12 +228,9 @@ def saddle_near(
     return groups, Derivatives(groups, lattice_nodes(groups, total))
 
 
-def _covariance_product(
-    theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor, vector: Tensor
-) -> Tensor:
+def _covariance_product(groups: Tilted, b: Derivatives, vector: Tensor) -> Tensor:
     """The covariance times a vector (..., G), without the matrix: O(G)."""
     # These are plain tensor operations, so autograd gives the third and higher derivatives.
-    groups, b = saddle_near(theta, sizes, total, tilt)
     # A constant vector has the product 0, so we may subtract one. We make the entry of the group of
     # largest variance 0: then the least cancels.
     spared = groups.variance.detach().argmax(-1, keepdim=True)

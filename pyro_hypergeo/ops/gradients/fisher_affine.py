@@ -14,12 +14,15 @@ from ..autograd import apply, known_signature
 from ..fisher.state import FisherState, saddle_near
 from ..law import Law
 from ..saddlepoint.derivatives import Derivatives
-from ..saddlepoint.lattice import Tilted
+from ..saddlepoint.lattice import NODES, Tilted
 from ..saddlepoint.third_cumulants import third_cumulant_product
+from ..tracing import inside_transform
 from ..urn import Bounds
 
 # Up to so many groups, one solve with the matrix has fewer operations.
 _FEW_GROUPS = 32
+# Tables with fewer numbers are kept for the backward pass: there, operations cost more than memory.
+_KEPT = 100_000
 # Steps of the conjugate gradients. Few are enough: the matrix is the identity, plus a small part
 # from the skewness of the groups.
 _STEPS = 6
@@ -42,9 +45,10 @@ def fisher_affine_movement(
     with torch.no_grad():
         saddle = saddle_near(theta.detach(), urn.sizes, urn.total, state.tilt)
         direction = _inverse_product(columns, *saddle).detach()
-    moved = apply(
-        _Movement, theta, urn.sizes, urn.total, state.tilt, direction, forward_mode=_ForwardMode
-    )
+    parameters = theta, urn.sizes, urn.total, state.tilt, direction
+    # While a trace is made, nothing may be kept outside of it.
+    kept = None if inside_transform() or theta.numel() * NODES > _KEPT else saddle
+    moved = apply(_Movement, *parameters, kept, forward_mode=_ForwardMode)
     return moved.movedim(-1, 0).reshape(shape)
 
 
@@ -59,33 +63,40 @@ class _Movement(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor, direction: Tensor
+        theta: Tensor,
+        sizes: Tensor,
+        total: Tensor,
+        tilt: Tensor,
+        direction: Tensor,
+        kept: tuple[Tilted, Derivatives] | None,
     ) -> Tensor:
         return torch.zeros_like(direction)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        *parameters, ctx.kept = inputs
+        ctx.save_for_backward(*parameters)
+        ctx.save_for_forward(*parameters)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        return _change(grad, *ctx.saved_tensors).sum(-1), None, None, None, None
+        *parameters, direction = ctx.saved_tensors
+        again = torch.is_grad_enabled() or ctx.kept is None
+        groups, b = saddle_near(*parameters) if again else ctx.kept
+        return (_change(grad, groups, b, direction).sum(-1), *(None,) * 5)
 
 
 class _ForwardMode(_Movement):
     # A class of its own: torch.compile rejects a function with this method.
     @staticmethod
     def jvp(ctx: Any, along_theta: Tensor, *_: Any) -> Tensor:
-        direction = ctx.saved_tensors[-1]
-        return _change(along_theta.unsqueeze(-1).expand_as(direction), *ctx.saved_tensors)
+        *parameters, direction = ctx.saved_tensors
+        groups, b = saddle_near(*parameters)
+        return _change(along_theta.unsqueeze(-1).expand_as(direction), groups, b, direction)
 
 
-def _change(
-    along: Tensor, theta: Tensor, sizes: Tensor, total: Tensor, tilt: Tensor, direction: Tensor
-) -> Tensor:
+def _change(along: Tensor, groups: Tilted, b: Derivatives, direction: Tensor) -> Tensor:
     """The movement along changes of theta, (..., G, S). As a matrix it is symmetric."""
-    groups, b = saddle_near(theta, sizes, total, tilt)
     # A constant vector changes nothing: see the covariance product of a state.
     spared = groups.variance.detach().argmax(-1, keepdim=True)[..., None]
     along = along - along.take_along_dim(spared, -2)
