@@ -77,7 +77,8 @@ def fisher_design_terms(
         weights = groups.variance
         centre = torch.einsum("sg,sgp->sp", weights, design)
         centre = centre / weights.sum(-1, keepdim=True).clamp(min=1e-300)
-        scores = torch.zeros_like(centre)
+        scores, tilted = torch.zeros_like(centre), torch.zeros_like(spread)
+        single = urn.sizes.max().item() <= 1
         information = design.new_zeros(design.shape[-1:] * 2)
         along = torch.zeros((), dtype=torch.complex128, device=theta.device)
         for rows, some in parts:
@@ -87,20 +88,23 @@ def fisher_design_terms(
             mean = torch.addcmul(some.sizes * some.p, some.variance, b.first)
             x = design[:, rows] - centre.unsqueeze(1)
             away = torch.where(urn.interior.unsqueeze(-1), counts[:, rows] - mean, 0.0)
+            tilted = tilted + _log_pmf(counts[:, rows], some, single).sum(-1)
             scores += torch.einsum("sg,sgp->sp", away, x)
             scaled = some.variance.unsqueeze(-1) * x
             information += torch.einsum("sgp,sgq->pq", scaled * b.own.unsqueeze(-1), x)
             along = along + torch.complex(*b.at_nodes(scaled))
         information += _covariances(b, along.real, along.imag)
         log_center = log_lattice_prob(LatticeNodes(at, decay, real, imag, norm))
-        left = urn.sizes - counts
-        if urn.sizes.max().item() <= 1:
-            log_p, log_q = (logsigmoid(u) for u in (groups.u, -groups.u))
-            tilted = torch.addcmul(counts * log_p, left, log_q)
-        else:
-            tilted = log_binomial_pmf(counts.clamp(max=urn.sizes), urn.sizes, groups.u)
-        values = torch.where(urn.interior, tilted.sum(-1) - log_center, 0.0)
+        values = torch.where(urn.interior, tilted - log_center, 0.0)
         return DesignTerms(values, scores, information)
+
+
+def _log_pmf(counts: Tensor, groups: Tilted, single: bool) -> Tensor:
+    """The log-probabilities of the counts in tilted binomials; quick for single elements."""
+    if not single:
+        return log_binomial_pmf(counts.clamp(max=groups.sizes), groups.sizes, groups.u)
+    log_p, log_q = (logsigmoid(u) for u in (groups.u, -groups.u))
+    return torch.addcmul(counts * log_p, groups.sizes - counts, log_q)
 
 
 def _parts(strata: int, rows: int, nodes: int) -> Iterator[slice]:
