@@ -94,7 +94,7 @@ def _columns(tokens: list[tuple[str, str]], text: str) -> list[str]:
     columns: dict[str, None] = {}
     ends = [*tokens[1:], ("", "")]
     depth = 0
-    for at, ((kind, token), (next_kind, after)) in enumerate(zip(tokens, ends, strict=True)):
+    for (kind, token), (next_kind, after) in zip(tokens, ends, strict=True):
         depth += {"(": 1, ")": -1}.get(token, 0) if kind == "sign" else 0
         called = after == "(" and next_kind == "sign"
         # A call of a result, a prefix of a text, and two things without an operator between them.
@@ -178,4 +178,3 @@ def design_of(formula: Formula, table: LongTable) -> tuple[Tensor, list[str]]:
             f"{float(design[row, column])}"
         )
     return design, names
-

@@ -55,7 +55,8 @@ def choose(header: list[str], options: ReadOptions, separator: str = "") -> Colu
     if absent:
         raise ColumnError(_explain(header, options, absent, separator))
     places = {
-        role: the_place(header, name, role, options) for role, name in _wanted(header, options).items()
+        role: the_place(header, name, role, options)
+        for role, name in _wanted(header, options).items()
     }
     strata = tuple(the_place(header, name, "stratum", options) for name in options.strata)
     refuse_two_uses(header, [*places.values(), *strata])

@@ -112,7 +112,7 @@ def read_long(source: Source, options: ReadOptions, needed: Sequence[str] = ()) 
             refuse_strata(header, options, unused)
     except ColumnError as error:
         raise TableError(f"{at_header}{error}") from None
-    pairs = [_pair(records, roles, number, row) for number, row in records.rows]
+    pairs = [_pair(records, roles, options, number, row) for number, row in records.rows]
     counts, sizes = torch.tensor(pairs, dtype=torch.float64).mT
     return LongTable(
         records,
@@ -178,7 +178,7 @@ def _unused(records: Records, unused: list[int]) -> list[str]:
 
 
 def _pair(
-    records: Records, roles: dict[str, int], number: int, row: list[Any]
+    records: Records, roles: dict[str, int], options: ReadOptions, number: int, row: list[Any]
 ) -> tuple[int, int]:
     """The drawn count and the size of a row."""
     header, separator = records.header, records.separator
@@ -194,7 +194,11 @@ def _pair(
             at, size = roles["outcome"], found.get("size", 1)
             return size * outcome(row[at], header[at]), size
     except CellError as error:
-        raise TableError(f"{records.at(number)}{error}") from None
+        hint = ""
+        if "drawn" in roles and _is_outcome(row[roles["drawn"]]):
+            title = header[roles["drawn"]]
+            hint = f"; for yes and no write {options.spelled('outcome', title)}"
+        raise TableError(f"{records.at(number)}{error}{hint}") from None
     drawn = found["drawn"]
     size = drawn + found["left"] if "left" in found else found.get("size", 1)
     if drawn > size:
@@ -204,6 +208,14 @@ def _pair(
             f"{records.at(number)}{header[roles['drawn']]} is {drawn}, more than {limit}{hint}"
         )
     return drawn, size
+
+
+def _is_outcome(cell: Any) -> bool:
+    try:
+        outcome(cell, "")
+    except CellError:
+        return False
+    return True
 
 
 def _labels(records: Records, strata: tuple[int, ...]) -> list[str] | None:
