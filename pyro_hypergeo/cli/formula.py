@@ -68,7 +68,11 @@ def parse_formula(text: str) -> Formula:
         if len(kinds) != 1 or kinds[0][0] not in ("name", "quoted"):
             raise _wrong(text, "expected one column of counts on the left, such as drawn ~ age")
         counts = kinds[0][1].strip("`")
-    columns = _columns(_tokens(right, text), text)
+    tokens = _tokens(right, text)
+    # A further term follows, which would hide this mistake.
+    if tokens and tokens[-1][0] == "sign" and tokens[-1][1] not in ")]":
+        raise _wrong(text, f"it ends with {tokens[-1][1]}")
+    columns = _columns(tokens, text)
     if not columns:
         raise _wrong(text, "there is no covariate in it")
     return Formula(text, counts, right.strip(), columns)
@@ -92,7 +96,7 @@ def _tokens(part: str, text: str) -> list[tuple[str, str]]:
 
 def _columns(tokens: list[tuple[str, str]], text: str) -> list[str]:
     columns: dict[str, None] = {}
-    ends = [*tokens[1:], ("", "")]
+    ends = [*tokens, ("", "")][1:]
     depth = 0
     for (kind, token), (next_kind, after) in zip(tokens, ends, strict=True):
         depth += {"(": 1, ")": -1}.get(token, 0) if kind == "sign" else 0
@@ -147,7 +151,7 @@ def design_of(formula: Formula, table: LongTable) -> tuple[Tensor, list[str]]:
     # These imports are slow.
     import formulaic
     import pandas
-    from formulaic.errors import FormulaicError
+    from formulaic.errors import FormulaicError, FormulaicWarning
 
     cells = {name: table.cells(name) for name in formula.columns}
     frame = pandas.DataFrame(
@@ -156,11 +160,13 @@ def design_of(formula: Formula, table: LongTable) -> tuple[Tensor, list[str]]:
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
+            # Levels that leave out a category of the table.
+            warnings.simplefilter("error", FormulaicWarning)
             # A formula that takes the intercept out gets it back. Nothing of the caller is visible.
             matrix = formulaic.Formula(f"{formula.right} + 1").get_model_matrix(
                 frame, context=_MORE, na_action="raise", output="pandas"
             )
-    except (FormulaicError, ValueError, TypeError) as error:
+    except (FormulaicError, FormulaicWarning, ValueError, TypeError) as error:
         # Marks of colour are for a terminal.
         first = re.sub(r"\x1b\[[\d;]*m", "", str(error)).strip().splitlines()[:1]
         raise _wrong(formula.text, *first or ["it cannot be computed"]) from None

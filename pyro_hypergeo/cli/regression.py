@@ -184,6 +184,11 @@ def _report(options: argparse.Namespace, problem: _Problem) -> RegressionReport:
         if options.engine is None:
             raise CommandError(f"{_said(rows, error)} (or give a prior by --ridge X)") from None
         table, why_not = _table(problem), str(error)
+    except torch.linalg.LinAlgError:
+        raise CommandError(
+            f"{rows.records.label}: the covariates cannot be told apart within strata; leave some "
+            "out, or give a prior by --ridge X"
+        ) from None
     except ValueError as error:
         raise CommandError(_said(rows, error)) from None
     law = LAWS[options.law].law
