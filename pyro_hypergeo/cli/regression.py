@@ -182,12 +182,12 @@ def _report(options: argparse.Namespace, problem: _Problem) -> RegressionReport:
             fit = fit.robust(problem.cluster)
     except NoFiniteEstimateError as error:
         if options.engine is None:
-            raise CommandError(f"{_said(rows, error)} (or give a prior by --ridge X)") from None
+            raise CommandError(_said(rows, error)) from None
         table, why_not = _table(problem), str(error)
     except torch.linalg.LinAlgError:
         raise CommandError(
             f"{rows.records.label}: the covariates cannot be told apart within strata; leave some "
-            "out, or give a prior by --ridge X"
+            "out, or give a --ridge"
         ) from None
     except ValueError as error:
         raise CommandError(_said(rows, error)) from None

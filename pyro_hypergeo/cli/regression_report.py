@@ -41,7 +41,7 @@ def as_text(report: RegressionReport) -> str:
     if report.fit is not None:
         parts.append(str(report.fit))
     else:
-        parts.append(f"Maximum likelihood: not finite. {report.why_not}")
+        parts.append(f"There is no maximum-likelihood estimate. {report.why_not}")
     return f"{report.title}\n" + "\n\n".join(parts)
 
 
