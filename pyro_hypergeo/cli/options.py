@@ -22,7 +22,8 @@ How much does an element of each group count when some are drawn?
 
 Learns the weights of groups from how many elements of each were drawn, without replacement, out
 of one urn or of several (strata) with the same weights, by Bayesian inference and by maximum
-likelihood under Fisher's or Wallenius' noncentral hypergeometric distribution.
+likelihood under Fisher's or Wallenius' noncentral hypergeometric distribution. The weights may
+depend on covariates instead (see "regression" below).
 """
 
 _EPILOG = """\
@@ -141,7 +142,7 @@ def add_regression_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that make weights depend on covariates."""
     options = parser.add_argument_group(
         "regression",
-        "With covariates, each row is one element, or --size elements. The logarithm of their "
+        "With covariates, each row is one element, or --size elements. The logarithm of their\n"
         "weight is a sum of covariates times coefficients.",
     )
     which = options.add_mutually_exclusive_group()

@@ -28,6 +28,7 @@ from .regression_posterior import (
     CoefficientsPosterior,
     laplace_coefficients,
     sample_coefficients,
+    settled_coefficients,
 )
 from .regression_report import RegressionReport, as_json, as_text
 from .streams import say
@@ -83,8 +84,6 @@ def _check_options(options: argparse.Namespace) -> None:
     for name in ("group", "sum", "keep_totals", "reference", "check", "netcdf"):
         if getattr(options, name):
             raise CommandError(f"--{name.replace('_', '-')} and {what} exclude each other")
-    if options.engine == "svi":
-        raise CommandError(f"--engine svi and {what} exclude each other; use laplace or nuts")
     if options.engine is not None:
         for name in ("ridge", "robust"):
             if getattr(options, name) is not None:
@@ -240,6 +239,10 @@ def _posterior(options: argparse.Namespace, table: StratifiedTable) -> Coefficie
     likelihood = TableLikelihood(table, LAWS[options.law].law)
     if options.engine == "laplace":
         return laplace_coefficients(likelihood, options.prior_scale)
+    if options.engine == "svi":
+        return settled_coefficients(
+            likelihood, options.prior_scale, max_steps=options.steps, seed=options.seed
+        )
     return sample_coefficients(
         likelihood,
         options.prior_scale,

@@ -16,9 +16,12 @@ from ..infer.regression.likelihood import TableLikelihood
 from ..ops.law import LogLikelihood
 from .chains import Chains, run_chains
 from .model import log_prior, one_thread
+from .natural_steps import NormalLaw, entropy, how_it_settled, settle, standard_noise
 from .potential import energy_at
 
 _NORMAL_Q95 = 1.6448536269514722
+# Samples of variational inference are evaluated one after the other. A large table gets fewer.
+_MAX_SAMPLES, _MAX_CELLS = 128, 300_000
 
 
 class CoefficientsPosterior(NamedTuple):
@@ -29,17 +32,13 @@ class CoefficientsPosterior(NamedTuple):
     sd: Tensor  # (p,)
     q05: Tensor  # (p,)
     q95: Tensor  # (p,)
-    log_evidence: float | None  # of Laplace's approximation
+    description: str  # how the inference went, in one line
+    log_evidence: float | None  # nearly, or a bound of it; None for NUTS
     chains: Chains | None  # of NUTS
 
     def how(self) -> str:
         """One line that says how the inference went."""
-        if self.chains is not None:
-            return self.chains.how()
-        return (
-            "Laplace approximation: the normal distribution at the mode of the posterior; "
-            f"log-evidence {self.log_evidence:.3f}, nearly"
-        )
+        return self.description
 
     def diagnostics(self) -> dict[str, Any]:
         """How the inference went, as numbers for JSON."""
@@ -58,11 +57,34 @@ def laplace_coefficients(likelihood: TableLikelihood, prior_scale: float) -> Coe
     """
     with one_thread():
         density = _Density(likelihood, prior_scale)
-        sd = density.factor.norm(dim=-1) / likelihood.scale
-    median, reach = density.mode / likelihood.scale, _NORMAL_Q95 * sd
-    return CoefficientsPosterior(
-        "laplace", median, sd, median - reach, median + reach, density.log_evidence, None
+    how = (
+        "Laplace approximation: the normal distribution at the mode of the posterior; "
+        f"log-evidence {density.log_evidence:.3f}, nearly"
     )
+    normal = density.mode, density.factor, likelihood.scale
+    return _of_normal("laplace", *normal, how, density.log_evidence)
+
+
+def settled_coefficients(
+    likelihood: TableLikelihood, prior_scale: float, *, max_steps: int, seed: int
+) -> CoefficientsPosterior:
+    """The normal distribution that is closest to the posterior, with the same prior."""
+    with torch.random.fork_rng(devices=[]), one_thread(), torch.no_grad():
+        torch.manual_seed(seed)
+        density = _Density(likelihood, prior_scale)
+        bound = _Bound(density, likelihood)
+        start = bound.at(density.mode, density.factor)
+        now, steps, settled = settle(bound, start, max_steps, _moved)
+    how = how_it_settled(now.elbo, steps, settled)
+    return _of_normal("svi", now.location, now.factor, likelihood.scale, how, now.elbo)
+
+
+def _of_normal(
+    engine: str, location: Tensor, factor: Tensor, scale: Tensor, how: str, log_evidence: float
+) -> CoefficientsPosterior:
+    median, sd = location / scale, factor.norm(dim=-1) / scale
+    low, high = median - _NORMAL_Q95 * sd, median + _NORMAL_Q95 * sd
+    return CoefficientsPosterior(engine, median, sd, low, high, how, log_evidence, None)
 
 
 def sample_coefficients(
@@ -81,9 +103,8 @@ def sample_coefficients(
         draws = density.scaled(white.draws) / likelihood.scale
     flat = draws.flatten(0, 1)
     low, median, high = (flat.quantile(q, 0) for q in (0.05, 0.5, 0.95))
-    return CoefficientsPosterior(
-        "nuts", median, flat.std(0), low, high, None, white._replace(draws=draws)
-    )
+    kept = white._replace(draws=draws)
+    return CoefficientsPosterior("nuts", median, flat.std(0), low, high, kept.how(), None, kept)
 
 
 class _Density:
@@ -124,3 +145,28 @@ class _Density:
         with torch.no_grad():
             value, gradient, _ = self.at(self.scaled(white.detach()))
         return -value, -gradient @ self.factor
+
+
+class _Bound:
+    """The lower bound of the log-evidence as a function of the normal law, with fixed noise."""
+
+    def __init__(self, density: _Density, likelihood: TableLikelihood) -> None:
+        self._density = density
+        most = min(_MAX_SAMPLES, _MAX_CELLS // len(likelihood.table.cells.sizes))
+        self._noise = standard_noise(most, len(density.mode))
+
+    def at(self, location: Tensor, factor: Tensor) -> NormalLaw:
+        """The bound at a normal law."""
+        points = location + self._noise @ factor.mT
+        value, gradient, information = (
+            torch.stack(parts).mean(0) for parts in zip(*map(self._density.at, points), strict=True)
+        )
+        elbo = float(value) + entropy(self._noise, factor)
+        return NormalLaw(location, factor, elbo, gradient, information)
+
+
+def _moved(old: NormalLaw, new: NormalLaw) -> float:
+    """The largest move of a median or standard deviation, in standard deviations."""
+    sd = new.factor.norm(dim=-1)
+    moves = (new.location - old.location).abs(), (sd - old.factor.norm(dim=-1)).abs()
+    return float((torch.maximum(*moves) / sd).max())

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,7 +22,11 @@ from pyro_hypergeo import (
     fit_regression,
 )
 from pyro_hypergeo.cli import main, regression
-from pyro_hypergeo.cli.regression_posterior import laplace_coefficients, sample_coefficients
+from pyro_hypergeo.cli.regression_posterior import (
+    laplace_coefficients,
+    sample_coefficients,
+    settled_coefficients,
+)
 from pyro_hypergeo.infer.regression.likelihood import TableLikelihood
 from pyro_hypergeo.ops.fisher.law import FISHER
 
@@ -230,6 +235,30 @@ def test_draws_against_quadrature(law: str, tmp_path: Path) -> None:
         assert found[name] == pytest.approx(float(wanted), abs=0.25 * float(sd))
 
 
+@pytest.mark.parametrize("law", ["fisher", "wallenius"])
+def test_variational_normal_against_quadrature(law: str) -> None:
+    likelihood = _likelihood(law)
+    posterior = settled_coefficients(likelihood, 3.0, max_steps=50, seed=0)
+    assert "settled after" in posterior.how()
+    # At the closest normal law, the mean gradient is 0 and the mean curvature its precision.
+    location, sd = posterior.median * likelihood.scale, posterior.sd * likelihood.scale
+    points, weights = np.polynomial.hermite_e.hermegauss(40)
+    weights /= weights.sum()
+    terms = [likelihood.at(location + float(x) * sd) for x in points]
+    gradient = sum(w * t.gradient for w, t in zip(weights, terms, strict=True)) - location / 9
+    curvature = sum(w * t.information for w, t in zip(weights, terms, strict=True)) + 1 / 9
+    assert float((gradient * sd).abs()) < 0.02
+    assert float(curvature) == pytest.approx(float(sd**-2), rel=0.05)
+
+
+def test_variational_steps_that_do_not_settle(
+    sets: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = [sets, *USUAL, "--covariates", "age", "--engine", "svi", "--steps", "1"]
+    assert main(argv) == 0
+    assert "has NOT settled after 1 step (" in capsys.readouterr().out
+
+
 def _likelihood(law: str) -> TableLikelihood:
     fit = fit_regression(AGE, CASE, strata=STRATA, law=law)
     return fit.likelihood
@@ -310,7 +339,6 @@ BAD = {
     ("--covariates", "age", "--formula", "case ~ age"): "not allowed with argument",
     ("--covariates", "age", "--group", "arm", *USUAL): "--group and --covariates exclude",
     ("--covariates", "age", "--check", "x.png", *USUAL): "--check and --covariates exclude",
-    ("--covariates", "age", "--engine", "svi", *USUAL): "use laplace or nuts",
     ("--covariates", "age", "--engine", "nuts", "--ridge", "1", *USUAL): "--ridge and --engine",
     ("--covariates", "age", "--ridge", "-1", *USUAL): "a number that is not negative, got '-1'",
     ("--covariates", "age", "--ignore", "set", "--drawn", "case", "--robust"): "at least two",
