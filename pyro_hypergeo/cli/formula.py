@@ -154,9 +154,12 @@ def design_of(formula: Formula, table: LongTable) -> tuple[Tensor, list[str]]:
     from formulaic.errors import FormulaicError, FormulaicWarning
 
     cells = {name: table.cells(name) for name in formula.columns}
-    frame = pandas.DataFrame(
-        {name: x.numpy() if isinstance(x, Tensor) else x for name, x in cells.items()}
-    )
+    # Older versions of formulaic take texts as categories only if they are objects.
+    columns = {
+        name: x.numpy() if isinstance(x, Tensor) else pandas.Series(x, dtype=object)
+        for name, x in cells.items()
+    }
+    frame = pandas.DataFrame(columns)
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")

@@ -344,6 +344,7 @@ BAD = {
     ("--covariates", "age", "--ignore", "set", "--drawn", "case", "--robust"): "at least two",
     ("--covariates", "age", "--robust", "age", *USUAL): "but stratum 'a' is in",
     ("--offset", "age", *USUAL): "--offset needs --covariates or --formula",
+    ("--formula", "case ~ dose + clinic", "--strata", "set"): "sets.csv: ",
     ("--formula", "case ~ age", "--drawn", "age"): "two columns of counts",
 }
 
