@@ -29,8 +29,8 @@ OPS = {"numpy", "torch", "pyro_hypergeo.ops"}
 DISTRIBUTIONS = OPS | {"pyro", "scipy", "pyro_hypergeo.distributions"}
 TABLES = {"numpy", "torch", "pyro_hypergeo.tables", "pyro_hypergeo.ops.errors"}
 INFER = DISTRIBUTIONS | {"pyro_hypergeo.infer", "pyro_hypergeo.tables"}
-CLI = INFER | {"matplotlib", "tqdm", "xarray", "pyro_hypergeo.cli", "pyro_hypergeo.datasets"}
-CLI |= {"pyro_hypergeo.__version__"}
+CLI = INFER | {"formulaic", "matplotlib", "pandas", "tqdm", "xarray", "pyro_hypergeo.cli"}
+CLI |= {"pyro_hypergeo.datasets", "pyro_hypergeo.__version__"}
 LAYERS = {
     "ops": OPS,
     "distributions": DISTRIBUTIONS,

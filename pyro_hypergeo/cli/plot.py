@@ -29,7 +29,7 @@ def save_plot(report: Report, path: Path) -> None:
     heights = range(len(groups))
     figure = Figure(figsize=(8, min(2.2 + 0.45 * len(groups), 80)), layout="constrained")
     axes = figure.add_subplot()
-    equal = f"weight 1, as {_literal(report.reference)}"
+    equal = f"weight 1, as {literal(report.reference)}"
     axes.axvline(1, color="0.5", linestyle="--", linewidth=1, label=equal)
     axes.hlines(
         heights,
@@ -62,10 +62,10 @@ def save_plot(report: Report, path: Path) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=_ticks(max(ends) / min(ends))))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_yticks(heights, [_literal(group.name) for group in groups])
+    axes.set_yticks(heights, [literal(group.name) for group in groups])
     axes.set_ylim(len(groups) - 0.5, -0.5)
-    axes.set_xlabel(_literal(f"weight of one element relative to one of {report.reference}"))
-    axes.set_title(_literal(f"Weights of the groups in {report.table.name}{_warning(report)}"))
+    axes.set_xlabel(literal(f"weight of one element relative to one of {report.reference}"))
+    axes.set_title(literal(f"Weights of the groups in {report.table.name}{_warning(report)}"))
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
@@ -91,6 +91,7 @@ def _ticks(ratio: float) -> tuple[float, ...]:
     return (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
 
 
-def _literal(name: str) -> str:
+def literal(name: str) -> str:
+    """A name that matplotlib draws as it is."""
     # A dollar sign would start a formula.
     return name.replace("$", r"\$")

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ class Potential:
 
     def __call__(self, parameters: dict[str, Tensor]) -> Tensor:
         """The energy, differentiable once, at ``parameters["white"]``."""
-        return _Energy.apply(parameters["white"], self)
+        return energy_at(parameters["white"], self)
 
     def log_weights(self, white: Tensor) -> Tensor:
         """Log-weights (..., G) from parameters (..., G - 1)."""
@@ -69,11 +69,24 @@ class Potential:
         return self._law.solve(theta.expand(self._sizes.shape), self._sizes, self._total)
 
 
+class EnergyWithGradient(Protocol):
+    """What has an energy, and computes its gradient along with it."""
+
+    def energy_and_gradient(self, white: Tensor) -> tuple[Tensor, Tensor]:
+        """The energy at one point, and its gradient."""
+        ...
+
+
+def energy_at(white: Tensor, potential: EnergyWithGradient) -> Tensor:
+    """The energy, differentiable once, at one point."""
+    return _Energy.apply(white, potential)
+
+
 class _Energy(torch.autograd.Function):
     """The energy of a potential; its gradient is computed along with it."""
 
     @staticmethod
-    def forward(ctx: Any, white: Tensor, potential: Potential) -> Tensor:
+    def forward(ctx: Any, white: Tensor, potential: EnergyWithGradient) -> Tensor:
         energy, gradient = potential.energy_and_gradient(white)
         ctx.save_for_backward(gradient)
         return energy

@@ -5,13 +5,10 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..distributions.laws import LAWS
 from ..infer.maximum import log_likelihood, table_size
@@ -19,18 +16,12 @@ from ..ops.fisher.law import FISHER
 from ..ops.law import Law
 from ..ops.zero_sum import zero_sum_vector
 from .model import in_coordinates, laplace, log_prior, one_thread
-from .streams import is_terminal
+from .natural_steps import NormalLaw, entropy, how_it_settled, settle, standard_noise
 from .table import Table
 
 # A large table gets fewer samples. This bounds time and memory. But its posterior is closer to a
 # normal law, and then fewer samples are enough.
-_MIN_SAMPLES, _MAX_SAMPLES, _MAX_CELLS = 8, 512, 300_000
-# A step moves medians and standard deviations by less than this share of a standard deviation.
-_SETTLED = 2e-3
-# The share of the new precision. With all of it, steps overshoot on skewed posteriors.
-_SHARE = 0.8
-# The bound may fall by so much, since it comes from samples.
-_SLACK = 1e-3
+_MAX_CELLS = 300_000
 _NORMAL_Q95 = 1.6448536269514722
 
 
@@ -70,12 +61,7 @@ class NormalPosterior(NamedTuple):
 
     def how(self) -> str:
         """One line that says how the inference went."""
-        steps = f"{self.steps} {'step' if self.steps == 1 else 'steps'}"
-        if self.settled:
-            how = f"settled after {steps}"
-        else:
-            how = f"has NOT settled after {steps} (give it more by --steps)"
-        return f"variational inference: {how}; evidence lower bound {self.elbo:.3f}"
+        return how_it_settled(self.elbo, self.steps, self.settled)
 
     def diagnostics(self) -> dict[str, Any]:
         """Nothing: :meth:`how` says everything."""
@@ -117,27 +103,10 @@ def infer_posterior(
         torch.manual_seed(seed)
         mode, factor = laplace(table, prior_scale, law)
         bound = _Bound(table, prior_scale, law)
-        now = bound.at(mode, factor)
-        hidden = not is_terminal(sys.stderr)
-        with tqdm(total=max_steps, desc="SVI", unit="step", disable=hidden) as bar:
-            for step in range(1, max_steps + 1):
-                new = _step(bound, now)
-                moved = _moved(now, new, reference)
-                now = new
-                bar.update()
-                if moved < _SETTLED:
-                    return _posterior(now, step, settled=True)
-        return _posterior(now, max_steps, settled=False)
-
-
-class _Normal(NamedTuple):
-    """A normal law in the coordinates of the log-weights, and means under it."""
-
-    location: Tensor  # (G - 1,)
-    factor: Tensor  # (G - 1, G - 1), a root of the covariance
-    elbo: float
-    gradient: Tensor  # (G - 1,): the mean gradient of the log-density
-    precision: Tensor  # (G - 1, G - 1): minus its mean second derivative
+        now, steps, settled = settle(
+            bound, bound.at(mode, factor), max_steps, lambda old, new: _moved(old, new, reference)
+        )
+    return NormalPosterior(*_in_groups(now), now.elbo, steps, settled)
 
 
 class _Bound:
@@ -150,7 +119,7 @@ class _Bound:
         self._sizes = table.sizes.expand(samples, -1, -1).flatten(0, 1)
         self._counts = table.counts.expand(samples, -1, -1).flatten(0, 1)
 
-    def at(self, location: Tensor, factor: Tensor) -> _Normal:
+    def at(self, location: Tensor, factor: Tensor) -> NormalLaw:
         """The bound at a normal law."""
         samples, dimension = self._noise.shape
         z = location + self._noise @ factor.mT
@@ -158,13 +127,10 @@ class _Bound:
         known = log_likelihood(self._law, theta, self._sizes, self._counts)
         gradient, information = in_coordinates(known)
         joint = known.value / samples + log_prior(z, self._scale).mean()
-        # Not the mean of the square: then the noise of the joint density and its own cancel.
-        surprise = 0.5 * self._noise.square().sum(-1).mean()
-        volume = 0.5 * dimension * math.log(2 * math.pi) + factor.diagonal().log().sum()
-        return _Normal(
+        return NormalLaw(
             location,
             factor,
-            float(joint + surprise + volume),
+            float(joint) + entropy(self._noise, factor),
             gradient / samples - z.mean(0) / self._scale**2,
             information / samples + torch.eye(dimension, dtype=z.dtype) / self._scale**2,
         )
@@ -177,32 +143,10 @@ def _noise(table: Table, law: Law) -> Tensor:
     usual = FISHER.table_size(groups, 0, 0)
     dear = max(1, table_size(law, table.sizes, table.counts) // usual)
     most = _MAX_CELLS // (strata * groups * dear)
-    pairs = max(_MIN_SAMPLES, min(_MAX_SAMPLES, most)) // 2
-    half = torch.randn(pairs, groups - 1, dtype=table.sizes.dtype)
-    if pairs >= 8 * (groups - 1):
-        # Their second moments become exact too.
-        root = torch.linalg.cholesky(half.mT @ half / pairs)
-        half = torch.linalg.solve_triangular(root, half.mT, upper=False).mT
-    return torch.cat([half, -half])
+    return standard_noise(most, groups - 1)
 
 
-def _step(bound: _Bound, now: _Normal) -> _Normal:
-    length = 1.0
-    dimension = len(now.location)
-    # The old precision, for steps that are shortened.
-    old = torch.cholesky_inverse(now.factor) if dimension else now.precision
-    while True:
-        precision = torch.lerp(old, now.precision, _SHARE * length)
-        root = torch.linalg.cholesky(precision)
-        move = torch.cholesky_solve(now.gradient.unsqueeze(-1), root).squeeze(-1)
-        factor = torch.linalg.cholesky(torch.cholesky_inverse(root))
-        new = bound.at(now.location + length * move, factor)
-        if new.elbo >= now.elbo - _SLACK or length < 0.01:
-            return new
-        length /= 2
-
-
-def _moved(old: _Normal, new: _Normal, reference: int) -> float:
+def _moved(old: NormalLaw, new: NormalLaw, reference: int) -> float:
     """The largest move of a reported median or standard deviation, in standard deviations."""
     median, sd = _contrast(*_in_groups(new), reference)
     old_median, old_sd = _contrast(*_in_groups(old), reference)
@@ -210,9 +154,5 @@ def _moved(old: _Normal, new: _Normal, reference: int) -> float:
     return float((torch.maximum((median - old_median).abs(), (sd - old_sd).abs()) / scale).max())
 
 
-def _in_groups(normal: _Normal) -> tuple[Tensor, Tensor]:
+def _in_groups(normal: NormalLaw) -> tuple[Tensor, Tensor]:
     return zero_sum_vector(normal.location), zero_sum_vector(normal.factor.mT).mT
-
-
-def _posterior(normal: _Normal, steps: int, settled: bool) -> NormalPosterior:
-    return NormalPosterior(*_in_groups(normal), normal.elbo, steps, settled)

@@ -42,11 +42,14 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
         ),
     ):
         options.add_argument(f"--{name}", metavar="COL", help=meaning)
-    for name, meaning in (
-        ("stratum", "column of the strata; if given several times, the columns together"),
-        ("ignore", "a column that is not to be used; may be given several times"),
+    for names, meaning in (
+        (
+            ("--stratum", "--strata"),
+            "column of the strata; if given several times, the columns together",
+        ),
+        (("--ignore",), "a column that is not to be used; may be given several times"),
     ):
-        options.add_argument(f"--{name}", metavar="COL", action="append", default=[], help=meaning)
+        options.add_argument(*names, metavar="COL", action="append", default=[], help=meaning)
     options.add_argument("--sum", action="store_true", help="add the rows of one group and stratum")
     options.add_argument(
         "--keep-totals", action="store_true", help="keep groups that seem to be totals"

@@ -41,7 +41,7 @@ class Columns(NamedTuple):
 def missing(header: list[str], options: ReadOptions) -> list[str]:
     """The names of the columns that the header lacks."""
     names = [*_wanted(header, options).values(), *options.strata, *options.ignored]
-    return [name for name in names if not _places(header, name)]
+    return [name for name in names if not places_of(header, name)]
 
 
 def choose(header: list[str], options: ReadOptions, separator: str = "") -> Columns:
@@ -55,17 +55,18 @@ def choose(header: list[str], options: ReadOptions, separator: str = "") -> Colu
     if absent:
         raise ColumnError(_explain(header, options, absent, separator))
     places = {
-        role: _one(header, name, role, options) for role, name in _wanted(header, options).items()
+        role: the_place(header, name, role, options)
+        for role, name in _wanted(header, options).items()
     }
-    strata = tuple(_one(header, name, "stratum", options) for name in options.strata)
-    _refuse_two_uses(header, [*places.values(), *strata])
+    strata = tuple(the_place(header, name, "stratum", options) for name in options.strata)
+    refuse_two_uses(header, [*places.values(), *strata])
     if not strata:
-        strata = _default_stratum(header, options, set(places.values()))
-    ignored = {_one(header, name, "ignore", options) for name in options.ignored}
+        strata = default_strata(header, options, set(places.values()))
+    ignored = {the_place(header, name, "ignore", options) for name in options.ignored}
     used = {*places.values(), *strata, *ignored}
     unused = [at for at in range(len(header)) if at not in used]
     if not strata:
-        _refuse_strata(header, options, unused)
+        refuse_strata(header, options, unused)
     size, drawn, left, outcome = (
         places.get(role, -1) for role in ("size", "drawn", "left", "outcome")
     )
@@ -76,7 +77,7 @@ def _wanted(header: list[str], options: ReadOptions) -> dict[str, str]:
     """The needed roles and the name of the column of each."""
 
     def has(name: str) -> bool:
-        return bool(_places(header, name))
+        return bool(places_of(header, name))
 
     said = options.size or options.drawn or options.left
     others = any(has(name) for name in ("size", "drawn", "left"))
@@ -93,22 +94,31 @@ def _plain(name: str) -> str:
     return name.strip().lstrip("#").strip().casefold()
 
 
-def _places(header: list[str], name: str) -> list[int]:
+def places_of(header: list[str], name: str) -> list[int]:
+    """Where a column is in a header: the exact name, or else one that differs in case only."""
     exact = [at for at, column in enumerate(header) if column == name]
     return exact or [at for at, column in enumerate(header) if _plain(column) == _plain(name)]
 
 
-def _one(header: list[str], name: str, role: str, options: ReadOptions) -> int:
+def the_place(header: list[str], name: str, role: str, options: ReadOptions) -> int:
+    """The place of a column that is there.
+
+    :raises ColumnError: if it is there twice.
+    """
     alike = [at for at, column in enumerate(header) if _plain(column) == _plain(name)]
     said = name in (*options.strata, *options.ignored, getattr(options, role, None))
-    places = _places(header, name) if said else alike
+    places = places_of(header, name) if said else alike
     if len(places) > 1:
-        raise ColumnError(f"two columns {name!r} in the header {_shown(header)!r}")
+        raise ColumnError(f"two columns {name!r} in the header {shown_header(header)!r}")
     return places[0]
 
 
-def _default_stratum(header: list[str], options: ReadOptions, used: set[int]) -> tuple[int, ...]:
-    ignored = {at for name in options.ignored for at in _places(header, name)}
+def default_strata(header: list[str], options: ReadOptions, used: set[int]) -> tuple[int, ...]:
+    """The columns of the strata if the user names none.
+
+    :raises ColumnError: if there are two that could be meant.
+    """
+    ignored = {at for name in options.ignored for at in places_of(header, name)}
     found = [
         at
         for at, column in enumerate(header)
@@ -117,19 +127,27 @@ def _default_stratum(header: list[str], options: ReadOptions, used: set[int]) ->
     if len(found) > 1:
         names = " and ".join(repr(header[at]) for at in found)
         raise ColumnError(
-            f"two columns {names} in the header {_shown(header)!r}; choose by "
+            f"two columns {names} in the header {shown_header(header)!r}; choose by "
             f"{options.spelled('stratum', header[found[0]])}"
         )
     return tuple(found)
 
 
-def _refuse_two_uses(header: list[str], places: list[int]) -> None:
+def refuse_two_uses(header: list[str], places: list[int]) -> None:
+    """Check that no column is used twice.
+
+    :raises ColumnError: if one is.
+    """
     for at in places:
         if places.count(at) > 1:
             raise ColumnError(f"the column {header[at]!r} cannot be two things at once")
 
 
-def _refuse_strata(header: list[str], options: ReadOptions, unused: list[int]) -> None:
+def refuse_strata(header: list[str], options: ReadOptions, unused: list[int]) -> None:
+    """Check that no column that is left out seems to name the strata.
+
+    :raises ColumnError: if one does.
+    """
     for at in unused:
         if _like_stratum(header[at]):
             raise ColumnError(
@@ -149,7 +167,7 @@ def _like_stratum(name: str) -> bool:
 
 def _explain(header: list[str], options: ReadOptions, absent: list[str], separator: str) -> str:
     names = " and ".join(f"no column {name!r}" for name in absent)
-    message = f"{names} in the header {_shown(header)!r}"
+    message = f"{names} in the header {shown_header(header)!r}"
     if _is_wide(header):
         return (
             f"{message}; the table seems to be wide, with a pair of columns for each group. "
@@ -162,7 +180,7 @@ def _explain(header: list[str], options: ReadOptions, absent: list[str], separat
     roles = {name: role for role, name in _wanted(header, options).items()}
     free = [name for name in header if name and name not in roles]
     for name in absent:
-        near = _near(name, free)
+        near = nearest(name, free)
         if near and name in roles:
             message += f"; is it {near!r}? Then write {options.spelled(roles[name], near)}"
         elif near:
@@ -170,7 +188,7 @@ def _explain(header: list[str], options: ReadOptions, absent: list[str], separat
     return message
 
 
-def _near(name: str, columns: list[str]) -> str:
+def nearest(name: str, columns: list[str]) -> str:
     """The column whose name is close, or has the word in it; empty if there is none."""
     for column in columns:
         if _plain(name) in re.split(r"[\W_]+", _plain(column)):
@@ -196,5 +214,6 @@ def _is_wide(header: list[str]) -> bool:
     return False
 
 
-def _shown(header: list[str]) -> str:
+def shown_header(header: list[str]) -> str:
+    """A header for a message."""
     return ",".join(header)

@@ -67,6 +67,22 @@ def count(value: Any, name: str, separator: str = "") -> int:
     return int(number)
 
 
+def real(value: Any, name: str, separator: str = "") -> float:
+    """A real number from a cell; "-inf" is one too.
+
+    :param value: text, or a number.
+    :param name: name of the column, for the message.
+    :param separator: that of the file. If it is no comma, "1,5" has a decimal comma.
+    :raises CellError: if the value is no number.
+    """
+    text = str(value)
+    if _PLAIN.fullmatch(text) or text.casefold() == "-inf":
+        return float(text)
+    if _DECIMAL_COMMA.fullmatch(text) and separator != ",":
+        return float(text.replace(",", "."))
+    raise CellError(f"{name} is {repr(value) if isinstance(value, str) else value}, not a number")
+
+
 def outcome(value: Any, name: str) -> bool:
     """Whether an element was drawn.
 

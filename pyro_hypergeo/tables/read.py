@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .columns import missing
 from .options import ReadOptions
 from .records import of_text
 from .table import Table, table_of
@@ -79,4 +80,5 @@ def read_with(source: Source, options: ReadOptions) -> Table:
     :raises OSError: if the file cannot be read.
     """
     options.check()
-    return table_of(of_text(read_text(source), options), options)
+    records = of_text(read_text(source), lambda header: missing(header, options))
+    return table_of(records, options)

@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from .columns import missing
 from .dialect import Row, separator_name, split
 from .errors import TableError
-from .options import ReadOptions
 from .text import Text
 
 
@@ -44,14 +42,15 @@ class Records(NamedTuple):
         return f"{word}s {', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def of_text(text: Text, options: ReadOptions) -> Records:
+def of_text(text: Text, missing: Callable[[list[str]], list[str]]) -> Records:
     """The rows of a file.
 
+    :param missing: a function that says which columns a header lacks.
     :raises TableError: if the file is empty, or a row has too many or too few fields.
     """
-    sheet = split(text, lambda header: missing(header, options))
+    sheet = split(text, missing)
     header, notes = sheet.header.fields, list(text.notes)
-    complete = not missing(header, options)
+    complete = not missing(header)
     titles = [row.number for row in sheet.above if not row.fields[0].startswith("#")]
     if titles and complete:
         where = f"{text.label}:{titles[0]}: "
