@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,9 @@ from .robust import clustered_covariance
 from .statistics import ChiSquareTest, chi_square_test, quantile, two_sided_p
 from .strata import StratifiedTable
 from .summary import summary
+
+# A correlation matrix with a smaller eigenvalue is singular.
+_SINGULAR = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,11 +159,15 @@ class RegressionFit:
         :param contrast: C, of shape ``(p,)`` or ``(k, p)``; or a dictionary from names of
             covariates to numbers; all coefficients if not given.
         :return: a :class:`ChiSquareTest` with the statistic
-            :math:`(C \beta)^\top (C V C^\top)^{-1} C \beta`.
+            :math:`(C \beta)^\top (C V C^\top)^{-1} C \beta`; NaN if the covariance of the
+            contrasts is singular, as with robust errors from fewer clusters than contrasts.
         :raises ValueError: if the contrast has a wrong shape, or names an unknown covariate.
         """
         rows = self._contrasts(contrast)
         value, covariance = rows @ self.coefficients, rows @ self.covariance @ rows.mT
+        unit = covariance.diagonal().clamp(min=1e-300).rsqrt()
+        if torch.linalg.eigvalsh(covariance * unit * unit.unsqueeze(-1))[0] < _SINGULAR:
+            return ChiSquareTest(math.nan, len(rows), math.nan)
         return chi_square_test(float(value @ torch.linalg.solve(covariance, value)), len(rows))
 
     def likelihood_ratio(self, smaller: RegressionFit | None = None) -> ChiSquareTest:

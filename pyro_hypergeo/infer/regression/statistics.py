@@ -29,6 +29,8 @@ class ChiSquareTest(NamedTuple):
     p_value: float
 
     def __str__(self) -> str:
+        if math.isnan(self.statistic):
+            return "not defined, since the covariance is singular"
         return f"{self.statistic:.4g} on {self.degrees_of_freedom} df, p {shown_p(self.p_value)}"
 
 

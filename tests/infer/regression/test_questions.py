@@ -134,6 +134,11 @@ def test_robust_errors() -> None:
         fit.robust(cluster=torch.arange(len(counts)))
     with pytest.raises(ValueError, match="at least two clusters.*dispersion"):
         fit.robust(cluster=torch.zeros(len(counts)))
+    two = fit.robust(cluster=strata // 3)  # a covariance of rank 1
+    assert two.standard_errors.isfinite().all()
+    assert math.isnan(two.wald().p_value)
+    assert two.wald({"x1": 1.0}).p_value == pytest.approx(two.p_values[0].item())
+    assert "Wald: not defined" in str(two)
     alone = fit_regression(design[:9], counts[:9], group_sizes=sizes[:9])
     with pytest.raises(ValueError, match="In a single urn"):
         alone.robust()
