@@ -29,6 +29,7 @@ The files:
 ========================  ==========================================================================
 ``state``                 one pass over the nodes: :math:`A`, the mean, and their derivatives
 ``density``               the log-probability of counts
+``design``                the log-likelihood of coefficients of covariates, and its derivatives
 ``moments``               log-partition function, mean, variances, covariances
 ``marginals``             marginals of single groups, accurate far into the tails
 ``two_groups``            the same for two groups: each count from its neighbour

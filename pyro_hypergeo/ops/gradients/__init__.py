@@ -26,6 +26,7 @@ The files:
 ``straight_through``  how counts take over a gradient
 ``mean``              the estimator "mean"
 ``affine``            the estimator "affine"
+``fisher_affine``     how "affine" moves the counts of Fisher's law
 ``implicit``          the estimator "implicit"
 ``gumbel``            the estimator "gumbel"
 ``gumbel_windows``    how "gumbel" moves the counts of Fisher's law

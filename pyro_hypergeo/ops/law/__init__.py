@@ -9,6 +9,13 @@ room derives the rest: variances, a mode, the entropy, weights from means, the d
 log-likelihood. A law overrides a method if it has a better way. A law of the form
 p(x) ~ prod_i c_i(x_i) w_i^x_i also provides its terms and its log-partition function: see
 :class:`ExponentialFamily`.
+
+======================  ============================================================================
+``law``                 :class:`Law`, with the functions that every law has
+``exponential_family``  :class:`ExponentialFamily`
+``likelihood``          the log-likelihood of strata, and its derivatives
+``one_draw``            strata from which one element is drawn: the same under all laws
+======================  ============================================================================
 """
 
 from .exponential_family import ExponentialFamily
