@@ -6,27 +6,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...distributions.arrays import as_tensor
+from ...ops.law import Law
 from .prediction import mean_counts
-
-if TYPE_CHECKING:
-    from .regression_fit import RegressionFit
+from .rows import Rows
 
 
 def permutation_test(
-    fit: RegressionFit, permute: Callable[[np.random.Generator], Any], number: int, seed: int
+    law: Law,
+    rows: Rows,
+    permute: Callable[[np.random.Generator], Any],
+    number: int,
+    seed: int,
 ) -> Tensor:
     """The p-values of :meth:`RegressionFit.permutation_test`, (p,)."""
     if number < 1:
         raise ValueError(f"Expected `number` to be at least 1, but got {number}.")
-    rows = fit.table.given
-    null = mean_counts(fit.urn_law, rows, torch.zeros_like(fit.coefficients))
+    null = mean_counts(law, rows, rows.design.new_zeros(rows.design.shape[1]))
     away = rows.counts - null
     observed = (away @ rows.design).abs()
     generator = np.random.default_rng(seed)

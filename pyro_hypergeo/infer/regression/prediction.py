@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Size, Tensor
@@ -16,9 +16,6 @@ from ...ops.errors import check
 from ...ops.law import Law
 from ...ops.urn import Bounds
 from .rows import Rows, checked_rows
-
-if TYPE_CHECKING:
-    from .regression_fit import RegressionFit
 
 # Strata of one length are solved together, up to so many rows.
 _CELLS = 50_000
@@ -42,11 +39,6 @@ def urns(rows: Rows) -> Iterator[tuple[Tensor, Tensor]]:
             yield order[begin[part].unsqueeze(-1) + torch.arange(number)], part
 
 
-def fitted_counts(fit: RegressionFit) -> Tensor:
-    """Mean counts of the fitted rows, (rows,)."""
-    return mean_counts(fit.urn_law, fit.table.given, fit.coefficients)
-
-
 def mean_counts(
     law: Law, rows: Rows, coefficients: Tensor, total_count: Tensor | None = None
 ) -> Tensor:
@@ -58,10 +50,9 @@ def mean_counts(
     return result
 
 
-def dispersion(fit: RegressionFit) -> float:
+def dispersion(law: Law, rows: Rows, coefficients: Tensor) -> float:
     """The mean of squared Pearson residuals, with as many degrees of freedom as coefficients."""
-    rows, law = fit.table.given, fit.urn_law
-    theta = log_weights(rows, fit.coefficients)
+    theta = log_weights(rows, coefficients)
     statistic, varying = 0.0, 0
     for index, _ in urns(rows):
         counts = rows.counts[index]
@@ -71,15 +62,14 @@ def dispersion(fit: RegressionFit) -> float:
         square = (counts - law.mean(state)).square() / torch.where(varies, variance, 1.0)
         statistic += float(torch.where(varies, square, 0.0).sum())
         varying += int(varies.sum())
-    return statistic / max(varying - len(fit.names), 1)
+    return statistic / max(varying - len(coefficients), 1)
 
 
-def simulate(fit: RegressionFit, number: int, seed: int) -> Tensor:
+def simulate(law: Law, rows: Rows, coefficients: Tensor, number: int, seed: int) -> Tensor:
     """Tables of counts drawn at the estimates, (number, rows)."""
     if number < 1:
         raise ValueError(f"Expected `number` to be at least 1, but got {number}.")
-    rows, law = fit.table.given, fit.urn_law
-    theta = log_weights(rows, fit.coefficients)
+    theta = log_weights(rows, coefficients)
     result = rows.counts.new_zeros(number, len(rows.counts))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -91,7 +81,9 @@ def simulate(fit: RegressionFit, number: int, seed: int) -> Tensor:
 
 
 def predict(
-    fit: RegressionFit,
+    law: Law,
+    coefficients: Tensor,
+    names: Sequence[str],
     design: Any,
     total_count: Any,
     strata: Any,
@@ -101,9 +93,9 @@ def predict(
     """Mean counts of other rows, (rows,)."""
     length = len(as_tensor(design, name="design"))
     rows = checked_rows(design, torch.zeros(length), strata, group_sizes, offset, None)
-    if rows.design.shape[1] != len(fit.names):
+    if rows.design.shape[1] != len(names):
         raise ValueError(
-            f"Expected `design` with the {len(fit.names)} covariates {list(fit.names)}, but got "
+            f"Expected `design` with the {len(names)} covariates {list(names)}, but got "
             f"{rows.design.shape[1]}."
         )
     if total_count is None:
@@ -120,4 +112,4 @@ def predict(
     held = torch.zeros_like(total).index_add(0, rows.strata, rows.sizes)
     allowed = f"integers between 0 and the elements of the stratum, {held.tolist()[:5]}"
     check("total_count", total, (total >= 0) & (total <= held) & (total % 1 == 0), allowed)
-    return mean_counts(fit.urn_law, rows, fit.coefficients, total)
+    return mean_counts(law, rows, coefficients, total)

@@ -20,7 +20,7 @@ from ..profile import profile_interval
 from . import permutation, prediction, score_tests
 from .likelihood import TableLikelihood
 from .robust import clustered_covariance
-from .statistics import ChiSquareTest, chi_square_test, quantile, two_sided_p
+from .statistics import ChiSquareTest, chi_square_test, contrast_rows, quantile, two_sided_p
 from .strata import StratifiedTable
 from .summary import summary
 
@@ -163,7 +163,7 @@ class RegressionFit:
             contrasts is singular, as with robust errors from fewer clusters than contrasts.
         :raises ValueError: if the contrast has a wrong shape, or names an unknown covariate.
         """
-        rows = self._contrasts(contrast)
+        rows = contrast_rows(contrast, self.names)
         value, covariance = rows @ self.coefficients, rows @ self.covariance @ rows.mT
         unit = covariance.diagonal().clamp(min=1e-300).rsqrt()
         if torch.linalg.eigvalsh(covariance * unit * unit.unsqueeze(-1))[0] < _SINGULAR:
@@ -211,7 +211,9 @@ class RegressionFit:
             that is not 0.
         :raises ValueError: if the number of rows is another.
         """
-        return score_tests.score_tests(self, candidates)
+        return score_tests.score_tests(
+            self.urn_law, self.table.given, self.coefficients, candidates
+        )
 
     def robust(self, cluster: Any = None) -> RegressionFit:
         r"""The same estimates with standard errors that hold if strata are not as the law says.
@@ -223,7 +225,9 @@ class RegressionFit:
         :raises ValueError: if there is one cluster only: then the scores sum to 0. Use
             :attr:`dispersion` or :meth:`permutation_test` then. Or if a stratum is in two clusters.
         """
-        covariance = clustered_covariance(self, cluster)
+        covariance = clustered_covariance(
+            self.likelihood, self.coefficients, self.information, cluster
+        )
         return dataclasses.replace(self, covariance=covariance, errors="clustered")
 
     @property
@@ -233,7 +237,7 @@ class RegressionFit:
         The residuals have exact variances. If it is far above 1, all standard errors are too small
         by about its root.
         """
-        return prediction.dispersion(self)
+        return prediction.dispersion(self.urn_law, self.table.given, self.coefficients)
 
     def permutation_test(
         self, permute: Callable[[np.random.Generator], Any], number: int = 999, seed: int = 0
@@ -248,7 +252,7 @@ class RegressionFit:
         :param int seed: of the generator.
         :raises ValueError: if a permuted design has another shape, or ``number`` is below 1.
         """
-        return permutation.permutation_test(self, permute, number, seed)
+        return permutation.permutation_test(self.urn_law, self.table.given, permute, number, seed)
 
     def predict(
         self,
@@ -268,9 +272,12 @@ class RegressionFit:
         :param offset: their offset.
         :raises ValueError: if an argument has a wrong shape or a value that is not allowed.
         """
+        law, beta = self.urn_law, self.coefficients
         if design is None:
-            return prediction.fitted_counts(self)
-        return prediction.predict(self, design, total_count, strata, group_sizes, offset)
+            return prediction.mean_counts(law, self.table.given, beta)
+        return prediction.predict(
+            law, beta, self.names, design, total_count, strata, group_sizes, offset
+        )
 
     def simulate(self, number: int = 1, seed: int = 0) -> Tensor:
         """Counts drawn at the estimates, of shape ``(number, rows)``, with the same totals.
@@ -278,26 +285,7 @@ class RegressionFit:
         :param int number: how many tables.
         :param int seed: of the draws.
         """
-        return prediction.simulate(self, number, seed)
-
-    def _contrasts(self, contrast: Tensor | Sequence[Any] | Mapping[str, float] | None) -> Tensor:
-        if contrast is None:
-            return torch.eye(len(self.names), dtype=torch.float64)
-        if isinstance(contrast, Mapping):
-            unknown = [name for name in contrast if name not in self.names]
-            if unknown:
-                raise ValueError(
-                    f"Expected `contrast` to name covariates of {list(self.names)}, but got "
-                    f"{unknown[0]!r}."
-                )
-            contrast = [float(contrast.get(name, 0.0)) for name in self.names]
-        rows = torch.atleast_2d(torch.as_tensor(contrast).detach().double())
-        if rows.dim() != 2 or rows.shape[1] != len(self.names):
-            raise ValueError(
-                f"Expected `contrast` of shape ({len(self.names)},) or (k, {len(self.names)}), but "
-                f"got {tuple(rows.shape)}."
-            )
-        return rows
+        return prediction.simulate(self.urn_law, self.table.given, self.coefficients, number, seed)
 
     def __str__(self) -> str:
         return summary(self)

@@ -5,33 +5,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from .likelihood import TableLikelihood
 from .rows import numbered
 
-if TYPE_CHECKING:
-    from .regression_fit import RegressionFit
 
-
-def clustered_covariance(fit: RegressionFit, cluster: Any) -> Tensor:
+def clustered_covariance(
+    likelihood: TableLikelihood, coefficients: Tensor, information: Tensor, cluster: Any
+) -> Tensor:
     """The sandwich of :meth:`RegressionFit.robust`, ``(p, p)``."""
-    likelihood = fit.likelihood
-    scores = likelihood.scores(fit.coefficients * likelihood.scale)
-    used = torch.cat([batch.strata for batch in fit.table.batches])
+    table = likelihood.table
+    scores = likelihood.scores(coefficients * likelihood.scale)
+    used = torch.cat([batch.strata for batch in table.batches])
     if cluster is None:
         number = torch.arange(len(scores))
     else:
-        number = _of_strata(fit.table.given.strata, cluster, fit.table.labels)
+        number = _of_strata(table.given.strata, cluster, table.labels)
     if number[used].unique().numel() < 2:
         raise ValueError(
             "Expected at least two clusters of strata, since the scores of all sum to 0, but got "
             "one. In a single urn use `dispersion`, or `permutation_test` for a network."
         )
     sums = scores.new_zeros(int(number.max()) + 1, scores.shape[1]).index_add_(0, number, scores)
-    bread = torch.linalg.inv(fit.information)
+    bread = torch.linalg.inv(information)
     return bread @ (sums.mT @ sums) @ bread
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,11 +14,10 @@ from torch import Tensor
 from ...distributions.arrays import as_tensor
 from ...ops.fisher.law import FisherLaw
 from ...ops.fisher.state import saddle_point
+from ...ops.law import Law
 from .prediction import log_weights, urns
+from .rows import Rows
 from .statistics import two_sided_p
-
-if TYPE_CHECKING:
-    from .regression_fit import RegressionFit
 
 # Candidates that are tested together by a law without a formula for many.
 _TOGETHER = 16
@@ -38,13 +37,11 @@ class ScoreTests(NamedTuple):
     p_values: Tensor
 
 
-def score_tests(fit: RegressionFit, candidates: Any) -> ScoreTests:
+def score_tests(law: Law, rows: Rows, coefficients: Tensor, candidates: Any) -> ScoreTests:
     """The tests of :meth:`RegressionFit.score_tests`."""
-    columns = _columns(candidates, fit.rows)
-    if isinstance(fit.urn_law, FisherLaw):
-        sums = _fisher_sums(fit, columns)
-    else:
-        sums = _general_sums(fit, columns)
+    columns = _columns(candidates, len(rows.counts))
+    sums_of = _fisher_sums if isinstance(law, FisherLaw) else _general_sums
+    sums = sums_of(law, rows, coefficients, columns)
     explained = (sums.cross * torch.linalg.solve(sums.own, sums.cross.mT).mT).sum(-1)
     left = sums.variance - explained
     # What is left of a candidate that the others explain is rounding.
@@ -104,10 +101,9 @@ def _products(columns: Any, index: Tensor, table: Tensor) -> Tensor:
     return sums.reshape(-1, strata, width).movedim(0, 1)
 
 
-def _fisher_sums(fit: RegressionFit, columns: Any) -> _Sums:
+def _fisher_sums(law: Law, rows: Rows, coefficients: Tensor, columns: Any) -> _Sums:
     # The covariance of a stratum is a diagonal matrix, plus one matrix of rank 1 for each node.
-    rows, law = fit.table.given, fit.urn_law
-    theta, k, p = log_weights(rows, fit.coefficients), columns.shape[1], len(fit.names)
+    theta, k, p = log_weights(rows, coefficients), columns.shape[1], len(coefficients)
     total = _Sums(*(torch.zeros(shape, dtype=torch.float64) for shape in (k, k, (k, p), (p, p))))
     squares = columns.square() if torch.is_tensor(columns) else columns.multiply(columns).tocsr()
     for whole, _ in urns(rows):
@@ -136,9 +132,8 @@ def _fisher_sums(fit: RegressionFit, columns: Any) -> _Sums:
     return total
 
 
-def _general_sums(fit: RegressionFit, columns: Any) -> _Sums:
-    rows, law = fit.table.given, fit.urn_law
-    theta, p = log_weights(rows, fit.coefficients), len(fit.names)
+def _general_sums(law: Law, rows: Rows, coefficients: Tensor, columns: Any) -> _Sums:
+    theta, p = log_weights(rows, coefficients), len(coefficients)
     parts = []
     for start in range(0, columns.shape[1], _TOGETHER):
         some = columns[:, start : start + _TOGETHER]

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -63,3 +64,28 @@ def quantile(level: float) -> float:
         raise ValueError(f"Expected `level` between 0 and 1, but got {level}.")
     half = torch.tensor((1 - level) / 2, dtype=torch.float64)
     return float(-torch.special.ndtri(half))
+
+
+def contrast_rows(
+    contrast: Tensor | Sequence[Any] | Mapping[str, float] | None, names: Sequence[str]
+) -> Tensor:
+    """Contrasts of coefficients as rows of a matrix, ``(k, p)``; each coefficient for None.
+
+    :raises ValueError: if the shape is wrong, or a name is unknown.
+    """
+    if contrast is None:
+        return torch.eye(len(names), dtype=torch.float64)
+    if isinstance(contrast, Mapping):
+        unknown = [name for name in contrast if name not in names]
+        if unknown:
+            raise ValueError(
+                f"Expected `contrast` to name covariates of {list(names)}, but got {unknown[0]!r}."
+            )
+        contrast = [float(contrast.get(name, 0.0)) for name in names]
+    rows = torch.atleast_2d(torch.as_tensor(contrast).detach().double())
+    if rows.dim() != 2 or rows.shape[1] != len(names):
+        raise ValueError(
+            f"Expected `contrast` of shape ({len(names)},) or (k, {len(names)}), but "
+            f"got {tuple(rows.shape)}."
+        )
+    return rows
