@@ -104,19 +104,20 @@ def test_score_tests_are_those_of_one_more_covariate(law: str) -> None:
 
 def test_score_tests_are_uniform_if_nothing_is_there() -> None:
     torch.manual_seed(1)
-    genes = 4000
-    length = torch.randn(genes)
-    counts = ops.sample(0.7 * length, torch.ones(genes), torch.tensor(600.0))
-    rng = np.random.default_rng(0)
-    member = sparse.random(genes, 800, 0.02, "csr", rng=rng, data_rvs=np.ones)
-    p = fit_regression(length, counts).score_tests(member).p_values
-    assert 0.03 < (p < 0.05).double().mean() < 0.07
-    assert stats.kstest(p.numpy(), "uniform").pvalue > 1e-3
-    # Long genes are drawn more often. So categories of long genes seem enriched if that is ignored.
-    kept = rng.random((genes, 1)) < torch.sigmoid(3 * length - 1).numpy()[:, None]
-    ignored = fit_regression(torch.randn(genes), counts).score_tests(
-        sparse.csr_matrix(member.toarray() * kept)
+    genes = 20_000
+    length = torch.randn(genes, 3)
+    counts = ops.sample(
+        length @ torch.tensor([0.6, 0.2, 0.1]), torch.ones(genes), torch.tensor(2e3)
     )
+    rng = np.random.default_rng(0)
+    member = sparse.random(genes, 5000, 0.01, "csr", rng=rng, data_rvs=np.ones)
+    p = fit_regression(length, counts).score_tests(member).p_values
+    assert 0.04 < (p < 0.05).double().mean() < 0.06
+    assert stats.kstest(p.numpy(), "uniform").statistic < 0.03
+    # Long genes are drawn more often. So categories of long genes seem enriched if that is ignored.
+    kept = rng.random(genes) < torch.sigmoid(3 * length[:, 0] - 1).numpy()
+    of_long = sparse.diags_array(kept.astype(float)) @ member
+    ignored = fit_regression(torch.randn(genes), counts).score_tests(of_long)
     assert (ignored.p_values < 0.05).double().mean() > 0.2
 
 
@@ -231,3 +232,18 @@ def test_compare_laws_takes_a_design() -> None:
         comparison.wallenius.log_likelihood - comparison.fisher.log_likelihood
     )
     assert "log-likelihood" in str(comparison)
+
+
+def test_a_data_frame_gives_names() -> None:
+    pandas = pytest.importorskip("pandas")
+    design, counts, strata, sizes = long_table([9, 14, 6], p=2)
+    frame = pandas.DataFrame(design.numpy(), columns=["age", "dose"])
+    frame["case"], frame["set"] = counts.numpy(), [f"set {s}" for s in strata]
+    fit = fit_regression(frame[["age", "dose"]], frame["case"], strata=frame["set"])
+    assert fit.names == ("age", "dose")
+    assert fit_regression(frame["age"], frame["case"]).names == ("age",)
+    plain = fit_regression(design, counts, strata=strata)
+    torch.testing.assert_close(fit.coefficients, plain.coefficients)
+    frame.loc[4, "dose"] = np.nan
+    with pytest.raises(ValueError, match="nan in row 4, covariate 'dose'"):
+        fit_regression(frame[["age", "dose"]], frame["case"])
