@@ -11,8 +11,11 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import grad, hessian, jacfwd, jacrev, vmap
 
+from pyro_hypergeo import ops
 from pyro_hypergeo.ops import FISHER, WALLENIUS, covariance, log_partition, mean, variance
+from pyro_hypergeo.ops.fisher import state as state_module
 from pyro_hypergeo.ops.fisher.state import solve_fisher
+from pyro_hypergeo.ops.gradients import fisher_affine
 from tests import oracle
 from tests.ops.fixture import PLAIN, RECORDS, WIDE, Urn, name_of, urns
 
@@ -265,3 +268,25 @@ def test_likelihood_of_log_weights_of_each_stratum(law):
     torch.testing.assert_close(known.gradient, torch.autograd.functional.jacobian(value, zero))
     hessian = torch.autograd.functional.hessian(value, zero)
     torch.testing.assert_close(known.information, -hessian, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("estimator", ["mean", "affine"])
+@pytest.mark.parametrize("total", [2.0, 60.0])  # a sum that varies little, and one that varies much
+def test_tables_kept_for_the_backward_pass_change_nothing(estimator, total, monkeypatch):
+    sizes, theta = torch.tensor([30.0, 40.0, 50.0]), torch.randn(2, 3, requires_grad=True)
+    counts, move = (
+        ops.sample(theta, sizes, torch.tensor(total), torch.Size([4])),
+        ops.estimators(FISHER)[estimator],
+    )
+
+    def slope(**options):
+        state = solve_fisher(theta, sizes, torch.tensor(total))
+        moved = move(counts, FISHER, state, ops.Bounds(sizes, torch.tensor(total)), None)
+        moved = (counts + moved - moved.detach()).square().sum()
+        return torch.autograd.grad(moved, theta, **options)[0]
+
+    kept = slope()
+    monkeypatch.setattr(state_module, "_KEPT", 0)
+    monkeypatch.setattr(fisher_affine, "_KEPT", 0)
+    torch.testing.assert_close(slope(), kept, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(slope(create_graph=True).detach(), kept, rtol=1e-12, atol=1e-12)
