@@ -304,6 +304,24 @@ def test_auto_hypergeometric(urn: ConwayMaxwell) -> None:
     assert guide.median()["x"].tolist() == [3, 1, 0]
 
 
+def test_regression_neither_joins_equal_rows_nor_takes_one_draw_for_a_softmax() -> None:
+    design = torch.tensor([[0.0], [0.0], [1.0], [1.0], [0.5], [0.0], [1.0], [2.0]])
+    counts = torch.tensor([2.0, 1, 0, 1, 3, 0, 1, 0])
+    sizes = torch.tensor([4.0, 3, 2, 5, 4, 3, 2, 6])
+    strata = [0] * 5 + [1] * 3  # from the second stratum, one element is drawn
+    law = ConwayMaxwellLaw(NU)
+    fit = hg.fit_regression(design, counts, group_sizes=sizes, strata=strata, law=law)
+    beta = fit.coefficients.clone().requires_grad_()
+    value = torch.zeros(())
+    for rows in (slice(0, 5), slice(5, 8)):
+        total = counts[rows].sum()
+        state = law.solve(design[rows] @ beta, sizes[rows], total)
+        value = value + law.log_prob(state, counts[rows])
+    assert fit.log_likelihood == pytest.approx(value.item(), rel=1e-10)
+    (slope,) = torch.autograd.grad(value, beta)
+    assert slope.abs().max() < 1e-8
+
+
 def test_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LAWS, "conway-maxwell", ConwayMaxwell)
     assert main(["--law", "conway-maxwell", "--steps", "30"]) == 0

@@ -93,7 +93,13 @@ def fit_regression(
     if not (0 <= ridge < float("inf")):
         raise ValueError(f"Expected `ridge` to be finite and not negative, but got {ridge}.")
     table = StratifiedTable(
-        design, counts, strata=strata, group_sizes=group_sizes, offset=offset, names=names
+        design,
+        counts,
+        strata=strata,
+        group_sizes=group_sizes,
+        offset=offset,
+        names=names,
+        collapse=law.draws_elements,
     )
     if table.strata == 0:
         raise ValueError(

@@ -41,7 +41,7 @@ class TableLikelihood:
         """Values, scores and information of each batch, without the penalty."""
         for batch in self._batches:
             theta = batch.log_weights(scaled)
-            single = bool((batch.total_count == 1).all())
+            single = self.law.draws_elements and bool((batch.total_count == 1).all())
             evaluate = one_draw_terms if single else self.law.design_terms
             yield batch, evaluate(theta, batch.group_sizes, batch.counts, batch.design)
 

@@ -70,7 +70,8 @@ class StratifiedTable:
 
     The other arguments are those of :func:`~pyro_hypergeo.fit_regression`.
 
-    :param bool collapse: whether equal rows become one.
+    :param bool collapse: whether equal rows become one. This is right for Fisher's and Wallenius'
+        law.
 
     :ivar list batches: the strata as batches, each a tuple of ``design``, ``group_sizes``,
         ``counts``, ``total_count``, ``offset`` and the numbers of its ``strata``.

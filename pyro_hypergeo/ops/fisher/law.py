@@ -25,6 +25,7 @@ class FisherLaw(ExponentialFamily):
     """Fisher's noncentral hypergeometric law; nearly everything has a closed form."""
 
     name = "fisher"
+    draws_elements = True
     title = "Fisher's"
     story = "each element taken or left, the total known afterwards"
 

@@ -63,6 +63,9 @@ class Law:
     title: str
     #: How elements are drawn, in a few words.
     story: str
+    #: Whether elements are drawn by their weight alone. Then groups of equal weight may become
+    #: one group, and one draw has a probability proportional to the weight.
+    draws_elements = False
 
     def solve(self, log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> Any:
         """Compute once what all other functions need.

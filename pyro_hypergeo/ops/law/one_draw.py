@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Strata from which one element is drawn: under all laws the same, a softmax."""
+"""Strata from which one element is drawn: under all laws that draw elements, a softmax."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ class WalleniusLaw(Law):
     """Wallenius' noncentral hypergeometric law: integrals over the time of ring n + 1."""
 
     name = "wallenius"
+    draws_elements = True
     title = "Wallenius'"
     story = "one element taken after the other"
 
