@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import torch
-from pyro.distributions.util import broadcast_shape
 from torch import Size, Tensor
 
 from ..ops.errors import at_index, first_of, shown
@@ -24,8 +23,9 @@ def check_shape(value: Tensor, batch_shape: Size, event_shape: Size) -> None:
             f"Expected `value` of shape {found} to end with the event shape {tuple(event_shape)}."
         )
     try:
-        broadcast_shape(value.shape[:dim], batch_shape)
-    except ValueError:
+        if value.shape[:dim] != batch_shape:
+            torch.broadcast_shapes(value.shape[:dim], batch_shape)
+    except RuntimeError:
         raise ValueError(
             f"Expected `value` of shape {found} to broadcast with the batch shape "
             f"{tuple(batch_shape)} and the event shape {tuple(event_shape)}."

@@ -118,8 +118,9 @@ def positive_temperature(
     """
     tensor = torch.as_tensor(temperature, dtype=like.dtype, device=like.device)
     try:
-        broadcast_shape(tensor.shape, batch_shape)
-    except ValueError:
+        if tensor.dim():
+            torch.broadcast_shapes(tensor.shape, batch_shape)
+    except RuntimeError:
         raise ValueError(
             f"Expected `temperature` of a shape that broadcasts with the batch shape "
             f"{tuple(batch_shape)}, but got shape {tuple(tensor.shape)}."

@@ -46,7 +46,9 @@ def climb(counts: Tensor, urn: Urn, log_prob: Callable[[Tensor], Tensor]) -> Ten
             candidates = counts + some.reshape(len(some), *(1,) * (counts.dim() - 1), groups)
             value, index = log_prob(candidates).max(0)
             better = value > best + _LEAST_GAIN
-            move = torch.where(better.unsqueeze(-1), some[index], move)
+            # Not some[index]: an index without dimensions would be read under vmap.
+            gained = some.index_select(0, index.reshape(-1)).reshape(*index.shape, groups)
+            move = torch.where(better.unsqueeze(-1), gained, move)
             best = torch.where(better, value, best)
         moving = move.abs().sum(-1) > 0
         counts = counts + move

@@ -85,7 +85,7 @@ def test_a_benchmark_writes_its_rows(tmp_path: Path, capsys: pytest.CaptureFixtu
         torch.set_num_threads(threads)
     result = json.loads(path.read_text())
     assert set(result["tables"]) == {"density", "subsets"}
-    assert result["machine"]["torch"] == torch.__version__
+    assert torch.__version__.startswith(result["machine"]["torch"])
     assert all(row["ms"] > 0 for row in result["tables"]["subsets"]["rows"])
     assert "torch's Multinomial" in capsys.readouterr().out
 

@@ -61,7 +61,7 @@ def log_prob_given(state: FisherState, value: Tensor) -> Tensor:
     """The log-probability of counts (..., G) under a state, in float64."""
     urn, x = state.urn, value.double()
     left = urn.sizes - x
-    if urn.ordinary and may_branch(x):
+    if may_branch(x) and urn.ordinary:
         counts = torch.stack(torch.broadcast_tensors(urn.sizes, x, left)).detach()
         low, high = (bound.item() for bound in counts.aminmax())
         if low >= 0 and (x.detach().sum(-1) - urn.total).abs().amax().item() < 0.5:

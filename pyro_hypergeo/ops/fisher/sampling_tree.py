@@ -184,7 +184,7 @@ def _step_by_table(
     if sums == 1:
         row = None
     else:
-        row = (total - first_sum.unsqueeze(-1)).to(torch.int32)
+        row = (total - first_sum.unsqueeze(-1)).to(_index_type())
         if inside_transform() or total.device.type != "cpu":
             row = row.clamp(0, sums - 1)
         else:
@@ -221,8 +221,7 @@ def _look_up(table: Tensor, row: Tensor | None, uniform: Tensor) -> Tensor:
     rows, width = int(table.shape[-2]), int(table.shape[-1])
     nodes = [int(n) for n in table.shape[:-2]]
     flat = table.reshape(-1)
-    # int32 and index_select are several times faster than int64 and indexing.
-    node = torch.arange(math.prod(nodes), dtype=torch.int32, device=table.device)
+    node = torch.arange(math.prod(nodes), dtype=_index_type(), device=table.device)
     first = node.view(nodes).unsqueeze(-1) * (rows * width)
 
     def entries(place: Tensor, ahead: int) -> Tensor:
@@ -239,3 +238,9 @@ def _look_up(table: Tensor, row: Tensor | None, uniform: Tensor) -> Tensor:
         place = torch.add(place, entries(place, half - 1) <= target, alpha=half)
         width -= half
     return place - first
+
+
+def _index_type() -> torch.dtype:
+    # int32 and index_select are several times faster than int64 and indexing. But vmap makes a
+    # gather of it, which takes int64 only.
+    return torch.int64 if inside_transform() else torch.int32

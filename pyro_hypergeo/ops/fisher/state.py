@@ -53,7 +53,9 @@ class FisherState(NamedTuple):
             self.mean,
             forward_mode=_LogPartitionForwardMode,
         )
-        return value if urn.ordinary else torch.where(urn.interior, value, self.at_edge)
+        if may_branch(value) and urn.ordinary:
+            return value
+        return torch.where(urn.interior, value, self.at_edge)
 
     def expand(self, batch_shape: Size) -> FisherState:
         """The same state for a larger batch shape, without computing anything again."""
@@ -75,7 +77,7 @@ def solve_fisher(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) 
     small = may_branch(tilt) and urn.log_weights.numel() * NODES < _KEPT
     kept = Kept() if small and urn.log_weights.requires_grad else None
     mean, log_center = apply(_State, *parameters, kept, forward_mode=_StateForwardMode)
-    if urn.ordinary:
+    if may_branch(tilt) and urn.ordinary:
         return FisherState(urn, mean, tilt, log_center, tilt)
     drawn = urn.edge > 0
     at_edge = (urn.edge * torch.where(drawn, log_weights, 0.0)).sum(-1)
