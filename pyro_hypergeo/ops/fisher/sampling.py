@@ -82,7 +82,7 @@ def sample_given(state: FisherState, sample_shape: Size, bounds: Bounds) -> Tens
             return counts
     counts = torch.where(urn.interior.unsqueeze(-1), counts, urn.edge)
     # Parameters are not checked. If no draw is possible, the counts must not look like a draw.
-    possible = urn.feasible & ~state.log_partition.isnan()
+    possible = urn.feasible & ~(state.at_edge + state.tilt + state.log_center).isnan()
     return bounds.guard(torch.where(possible.unsqueeze(-1), counts, torch.nan))
 
 
