@@ -17,6 +17,7 @@ from torch import Tensor
 from ..ops.errors import check
 from ..ops.law import Law
 from .goodness_of_fit import GoodnessOfFit, goodness_of_fit
+from .levels import check_level, reach
 from .maximum import blocks, log_likelihood, table_size
 from .profile import profile_interval
 
@@ -118,10 +119,10 @@ class WeightsFit:
         :param bool profile: whether to use the profile likelihood.
         :raises ValueError: if ``level`` is not between 0 and 1.
         """
-        _check_level(level)
+        check_level(level)
         if not profile:
-            reach = -_normal_quantile((1 - level) / 2) * self.standard_errors
-            return torch.stack([self.log_weights - reach, self.log_weights + reach], -1)
+            away = reach(level) * self.standard_errors
+            return torch.stack([self.log_weights - away, self.log_weights + away], -1)
         contrasts = torch.eye(len(self.groups), dtype=torch.float64)
         if self.reference is None:
             contrasts = contrasts - 1 / len(self.groups)
@@ -160,7 +161,7 @@ class WeightsFit:
         :raises ValueError: if the contrast has the wrong shape, is 0, does not sum to 0, or names
             an unknown group; or if ``level`` is not between 0 and 1.
         """
-        _check_level(level)
+        check_level(level)
         evaluate = partial(log_likelihood, self.urn_law, sizes=self.group_sizes, counts=self.counts)
         return profile_interval(
             evaluate,
@@ -226,15 +227,6 @@ class WeightsFit:
                 f"{self.log_likelihood_equal:.3f} at equal weights",
             ]
         )
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"Expected `level` between 0 and 1, but got {level}.")
-
-
-def _normal_quantile(share: float) -> float:
-    return float(torch.special.ndtri(torch.tensor(share, dtype=torch.float64)))
 
 
 def _exp(log_weight: float) -> str:

@@ -1,27 +1,15 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""How the autograd functions of this package are made and applied."""
+"""How the autograd functions of this package are applied."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch.overrides import handle_torch_function, has_torch_function
-
-_Function = TypeVar("_Function", bound=type[torch.autograd.Function])
-
-
-def known_signature(function: _Function) -> _Function:
-    """Class decorator: ``Function.apply`` would inspect the signature of ``forward`` each time.
-
-    That costs as much as ten operations on small tensors.
-    """
-    forward: Any = function.forward
-    forward.__signature__ = inspect.signature(forward)
-    return function
 
 
 def apply(function: Any, *args: Any, forward_mode: Any = None) -> Any:
@@ -39,4 +27,7 @@ def apply(function: Any, *args: Any, forward_mode: Any = None) -> Any:
         return function.apply(*args)
     if has_torch_function(args):
         return handle_torch_function(apply, args, function, *args, forward_mode=forward_mode)
+    # `Function.apply` would inspect this signature each time: as long as ten operations take.
+    if "__signature__" not in vars(function.forward):
+        function.forward.__signature__ = inspect.signature(function.forward)
     return (forward_mode or function).apply(*args)

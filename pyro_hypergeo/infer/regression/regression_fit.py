@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from ...ops.law import Law, LogLikelihood
+from ..levels import reach
 from ..profile import profile_interval
 from . import permutation, prediction, score_tests
 from .likelihood import TableLikelihood
 from .robust import clustered_covariance
-from .statistics import ChiSquareTest, chi_square_test, contrast_rows, quantile, two_sided_p
+from .statistics import ChiSquareTest, chi_square_test, contrast_rows, two_sided_p
 from .strata import StratifiedTable
 from .summary import summary
 
@@ -135,9 +136,9 @@ class RegressionFit:
             :math:`\hat\beta \pm z \, \mathrm{s.e.}`
         :raises ValueError: if ``level`` is not between 0 and 1.
         """
-        reach = quantile(level) * self.standard_errors
+        away = reach(level) * self.standard_errors
         if not profile:
-            return torch.stack([self.coefficients - reach, self.coefficients + reach], -1)
+            return torch.stack([self.coefficients - away, self.coefficients + away], -1)
         scale = self.likelihood.scale
         ends = [
             profile_interval(

@@ -55,17 +55,6 @@ def shown_p(p_value: float) -> str:
     return f"{p_value:.3f}" if p_value >= 0.001 else f"{p_value:.1e}"
 
 
-def quantile(level: float) -> float:
-    """How many standard errors an interval reaches to each side.
-
-    :raises ValueError: if the level is not between 0 and 1.
-    """
-    if not 0 < level < 1:
-        raise ValueError(f"Expected `level` between 0 and 1, but got {level}.")
-    half = torch.tensor((1 - level) / 2, dtype=torch.float64)
-    return float(-torch.special.ndtri(half))
-
-
 def contrast_rows(
     contrast: Tensor | Sequence[Any] | Mapping[str, float] | None, names: Sequence[str]
 ) -> Tensor:

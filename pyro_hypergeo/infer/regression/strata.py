@@ -100,20 +100,15 @@ class StratifiedTable:
         self.names, self.labels, self.rows = given.names, given.labels, len(given.counts)
         drawn, held = (_per_stratum(given, x) for x in (given.counts, given.sizes))
         used = (drawn > 0) & (drawn < held)
-        present = held > 0
         self.strata = int(used.sum())
-        self.strata_dropped = int((present & ~used).sum()) + int((~present).sum())
+        self.strata_dropped = len(used) - self.strata
         kept = used[given.strata] & (given.sizes > 0)
-        self._cells = _collapsed(given, kept, collapse)
-        self.log_constant = _log_constant(given, self._cells)
+        #: The rows after those that are equal have become one.
+        self.cells = _collapsed(given, kept, collapse)
+        self.log_constant = _log_constant(given, self.cells)
         self.batches = [
-            _batch(self._cells, drawn, strata) for strata in _of_like_length(self._cells, used)
+            _batch(self.cells, drawn, strata) for strata in _of_like_length(self.cells, used, drawn)
         ]
-
-    @property
-    def cells(self) -> Cells:
-        """The rows after those that are equal have become one."""
-        return self._cells
 
 
 class Cells(NamedTuple):
@@ -167,12 +162,11 @@ def _log_constant(rows: Rows, cells: Cells) -> float:
     return float(each - log_binomial_coefficient(cells.sizes, cells.counts).sum())
 
 
-def _of_like_length(cells: Cells, used: Tensor) -> Iterator[Tensor]:
+def _of_like_length(cells: Cells, used: Tensor, drawn: Tensor) -> Iterator[Tensor]:
     """The numbers of the strata of each batch."""
     length = torch.bincount(cells.strata, minlength=len(used))
     (numbers,) = used.nonzero(as_tuple=True)
     # Strata with one draw have a closed form, so they have batches of their own.
-    drawn = cells.counts.new_zeros(len(used)).index_add_(0, cells.strata, cells.counts)
     single = drawn == 1
     one, more = numbers[single[numbers]], numbers[~single[numbers]]
     for part, cells_of in ((one, _CELLS_OF_ONE_DRAW), (more, _CELLS)):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..autograd import apply, known_signature
+from ..autograd import apply
 from ..binomial import log_binomial_pmf, log_small_binomial_pmf, stirling_gaps
 from ..tracing import may_branch
 from .state import FisherState, solve_fisher
@@ -89,7 +89,6 @@ def _log_prob(state: FisherState, x: Tensor, left: Tensor, gaps: Tensor | None =
     )
 
 
-@known_signature
 class _LogProb(torch.autograd.Function):
     """sum_i log C(m_i, x_i) + x_i theta_i - A(theta), without cancellation.
 

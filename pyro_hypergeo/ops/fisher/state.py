@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Size, Tensor
 
-from ..autograd import apply, known_signature
+from ..autograd import apply
 from ..binomial import log1p_exp, log_binomial_pmf
 from ..saddlepoint.derivatives import Averages, Derivatives
 from ..saddlepoint.lattice import (
-    NODES,
     LatticeNodes,
     Tilted,
+    has_small_tables,
     lattice_nodes,
     log_lattice_prob,
     tilted_groups,
@@ -25,9 +25,6 @@ from ..saddlepoint.lattice import (
 from ..saddlepoint.tilt import find_tilt, refine_tilt
 from ..tracing import may_branch
 from ..urn import Urn, grow, make_urn
-
-# Tables with fewer numbers are kept for the backward pass: there, operations cost more than memory.
-_KEPT = 100_000
 
 
 class FisherState(NamedTuple):
@@ -74,10 +71,11 @@ def solve_fisher(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) 
     urn = make_urn(log_weights, group_sizes, total_count)
     tilt = find_tilt(urn)
     parameters = urn.log_weights, urn.sizes, urn.total, tilt
-    small = may_branch(tilt) and urn.log_weights.numel() * NODES < _KEPT
+    small = may_branch(tilt) and has_small_tables(urn.log_weights)
     kept = Kept() if small and urn.log_weights.requires_grad else None
     mean, log_center = apply(_State, *parameters, kept, forward_mode=_StateForwardMode)
     if may_branch(tilt) and urn.ordinary:
+        # The last field is not read: all entries are interior.
         return FisherState(urn, mean, tilt, log_center, tilt)
     drawn = urn.edge > 0
     at_edge = (urn.edge * torch.where(drawn, log_weights, 0.0)).sum(-1)
@@ -123,7 +121,6 @@ class Kept:
         return self._made[0], Derivatives(*self._made)
 
 
-@known_signature
 class _State(torch.autograd.Function):
     """(dA/dtheta, log Pr[S = n]); the derivatives in theta have closed forms."""
 
@@ -177,7 +174,6 @@ class _StateForwardMode(_State):
         )
 
 
-@known_signature
 class _LogPartition(torch.autograd.Function):
     """A = sum_i m_i softplus(u_i) - n s + log Pr[S = n]; the gradient is the mean."""
 

@@ -10,19 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..autograd import apply, known_signature
+from ..autograd import apply
 from ..fisher.state import FisherState, saddle_near
 from ..law import Law
 from ..saddlepoint.derivatives import Derivatives
-from ..saddlepoint.lattice import NODES, Tilted
+from ..saddlepoint.lattice import Tilted, has_small_tables
 from ..saddlepoint.third_cumulants import third_cumulant_product
 from ..tracing import inside_transform
 from ..urn import Bounds
 
 # Up to so many groups, one solve with the matrix has fewer operations.
 _FEW_GROUPS = 32
-# Tables with fewer numbers are kept for the backward pass: there, operations cost more than memory.
-_KEPT = 100_000
 # Steps of the conjugate gradients. Few are enough: the matrix is the identity, plus a small part
 # from the skewness of the groups.
 _STEPS = 6
@@ -47,12 +45,11 @@ def fisher_affine_movement(
         direction = _inverse_product(columns, *saddle).detach()
     parameters = theta, urn.sizes, urn.total, state.tilt, direction
     # While a trace is made, nothing may be kept outside of it.
-    kept = None if inside_transform() or theta.numel() * NODES > _KEPT else saddle
+    kept = saddle if has_small_tables(theta) and not inside_transform() else None
     moved = apply(_Movement, *parameters, kept, forward_mode=_ForwardMode)
     return moved.movedim(-1, 0).reshape(shape)
 
 
-@known_signature
 class _Movement(torch.autograd.Function):
     """mean + covariance @ direction / 2 with the direction held fixed, for S columns (..., G, S).
 

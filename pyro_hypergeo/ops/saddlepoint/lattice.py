@@ -17,6 +17,8 @@ from ..tracing import inside_transform, may_branch
 # standard deviation near 4. There the integrand has not decayed at t = pi, and all (K - 1) / 2
 # nodes are needed.
 NODES, _WORST_SPREAD = 21, 4.0
+# Numbers in a table that a backward pass may keep.
+_KEPT = 100_000
 # The period K = _SPREAD sd + _MARGIN keeps the aliased probabilities Pr[S = n + l K] below 1.3e-14
 # of the peak. This follows from Bennett's inequality; it is tight for sd near 0, 4 and infinity.
 _SPREAD, _MARGIN = 8.0, 10.7
@@ -52,6 +54,14 @@ def has_largest_variance(groups: Tilted) -> Tensor:
     """
     index = torch.arange(groups.u.shape[-1], device=groups.u.device)
     return groups.variance.detach().argmax(-1, keepdim=True) == index
+
+
+def has_small_tables(theta: Tensor) -> bool:
+    """Whether tables over groups (..., G) and nodes are so small that a backward pass keeps them.
+
+    For small tables, to compute them again costs more than memory.
+    """
+    return theta.numel() * NODES < _KEPT
 
 
 class Positions(NamedTuple):
