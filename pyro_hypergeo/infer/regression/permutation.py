@@ -41,6 +41,8 @@ def permutation_test(
                 f"Expected `permute` to return a design of shape {tuple(rows.design.shape)}, but "
                 f"got {tuple(design.shape)}."
             )
+        if not design.isfinite().all():
+            raise ValueError("Expected `permute` to return a finite design, but found nan or inf.")
         # Equal up to rounding is as large.
         as_large += (away @ design).abs() >= observed * (1 - 1e-12)
     return as_large / (number + 1)

@@ -63,21 +63,27 @@ def _columns(candidates: Any, rows: int) -> Any:
     """The candidates as a dense tensor, or as a sparse matrix with fast rows."""
     if hasattr(candidates, "tocsr"):
         columns = candidates.tocsr().astype(np.float64)
+        wrong = ~np.isfinite(columns.data)
+        if wrong.any():
+            entries = columns.tocoo()
+            row, column = int(entries.row[wrong][0]), int(entries.col[wrong][0])
+            raise ValueError(_not_finite(columns.data[wrong][0], row, column))
     else:
         columns = as_tensor(candidates, name="candidates").double()
         columns = columns.reshape(len(columns), -1)
         if not columns.isfinite().all():
             row, column = (~columns.isfinite()).nonzero()[0].tolist()
-            raise ValueError(
-                f"Expected `candidates` to be finite, but found {columns[row, column]} in row "
-                f"{row}, column {column}."
-            )
+            raise ValueError(_not_finite(columns[row, column].item(), row, column))
     if columns.shape[0] != rows:
         raise ValueError(
             f"Expected `candidates` with one row for each of {rows} rows, but got "
             f"{columns.shape[0]}."
         )
     return columns
+
+
+def _not_finite(value: float, row: int, column: int) -> str:
+    return f"Expected `candidates` to be finite, but found {value} in row {row}, column {column}."
 
 
 def _products(columns: Any, index: Tensor, table: Tensor) -> Tensor:
