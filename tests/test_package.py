@@ -137,6 +137,7 @@ STOREYS = {
     "fisher": ["fisher", "law", "saddlepoint", *GROUND],
     "wallenius": ["wallenius", "law", "saddlepoint", *GROUND],
     "gradients": ["gradients", "fisher", "wallenius", "law", "saddlepoint", *GROUND],
+    "partitions": ["partitions", "fisher", "wallenius", "law", "saddlepoint", *GROUND],
 }
 
 

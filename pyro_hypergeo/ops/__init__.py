@@ -29,16 +29,17 @@ reasons only. It needs the size of a table; then its cost names a size. A loop e
 ``sample``, ``wallenius_sample``, ``wallenius_mode``. Or it checks: ``posterior_sample``,
 ``wallenius_entropy``.
 
-**Rooms.** Four folders stand on a few ground files. An arrow means "may import". No import runs
+**Rooms.** Five folders stand on a few ground files. An arrow means "may import". No import runs
 back, and ``fisher`` and ``wallenius`` do not import each other::
 
-    gradients -> fisher | wallenius -> law -> saddlepoint -> ground files
+    gradients | partitions -> fisher | wallenius -> law -> saddlepoint -> ground files
 
 ==================  ================================================================================
 ``saddlepoint``     the identity behind everything: the law of a sum of independent binomials
 ``fisher``          Fisher's law: state, density, moments, marginals, modes, draws, latent counts
 ``wallenius``       Wallenius' law: the integral over time, and the same list
 ``gradients``       how draws get a gradient; ``registry`` lists the estimators
+``partitions``      who is in which group: sums over labellings, draws of partitions
 ``law``             what a law must provide, and what follows from that for every law
 ==================  ================================================================================
 """
