@@ -65,6 +65,9 @@ from .gradients.mean import mean_gradient, wallenius_mean_gradient
 from .gradients.registry import estimators
 from .gradients.soft_counts import relaxed_sample
 from .law import ExponentialFamily, Law, LogLikelihood, State
+from .partitions.assignment_sample import assignment_sample
+from .partitions.assignments import assignment_marginals, log_assignments
+from .partitions.label_evidence import log_label_evidence
 from .support import enumerate_counts, support_exceeds, support_size
 from .urn import Bounds, Urn, make_urn
 from .wallenius.density import wallenius_log_prob
@@ -90,6 +93,8 @@ __all__ = [
     "Urn",
     "WALLENIUS",
     "affine_gradient",
+    "assignment_marginals",
+    "assignment_sample",
     "counts_to_mask",
     "counts_to_one_hot",
     "covariance",
@@ -98,11 +103,13 @@ __all__ = [
     "estimators",
     "gumbel_gradient",
     "implicit_gradient",
+    "log_assignments",
     "log_binomial_coefficient",
     "log_binomial_pmf",
     "log_elementary_symmetric",
     "log_elementary_symmetrics",
     "log_evidence",
+    "log_label_evidence",
     "log_marginal",
     "log_marginals",
     "log_partition",
