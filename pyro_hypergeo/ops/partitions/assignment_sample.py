@@ -84,7 +84,7 @@ def _draws_of(problem: LabelProblem, chunk: Chunk, draws: int) -> tuple[Tensor, 
             before = table.gather(-1, (state - stride).clamp(min=0))
             weights.append(torch.where(state // stride % (limit + 1) > 0, before, 0.0))
         label = _pick(torch.stack(weights, -1) * probs.unsqueeze(-2))
-        state = state - strides[label]
+        state = (state - strides[label]).clamp(min=0)
         columns.append(label)
     empty = state.unsqueeze(-1)[..., :0]
     labels = torch.stack(columns[::-1], -1) if columns else empty

@@ -106,9 +106,9 @@ def assignment_marginals(
     >>> from pyro_hypergeo.ops import assignment_marginals
     >>> scores = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]]).log()
     >>> assignment_marginals(log_scores=scores, sizes=torch.tensor([1, 1, 1]))
-    tensor([[0.2067, 0.3289, 0.4644],
-            [0.3644, 0.3333, 0.3022],
-            [0.4289, 0.3378, 0.2333]])
+    tensor([[0.2067, 0.3467, 0.4467],
+            [0.3733, 0.3333, 0.2933],
+            [0.4200, 0.3200, 0.2600]])
     """
     bags = bags_of(log_scores, sizes, present)
     if bags.two_groups:

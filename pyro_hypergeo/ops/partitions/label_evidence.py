@@ -101,7 +101,7 @@ def log_label_evidence(
     possible = (log_prior > -torch.inf) & matches
     log_prior = torch.where(possible, log_prior, 0.0)
     result = uncompiled(_log_sum, bags, possible.detach(), max_states)
-    possible = possible & (result > -torch.inf)
+    possible = possible & (result != -torch.inf)
     result = torch.where(possible, result - log_prior, -torch.inf)
     return bags.unflattened(result).to(log_likelihoods.dtype)
 

@@ -71,7 +71,10 @@ def balancing_shifts(scores: Tensor, repeats: Tensor, counts: Tensor) -> Tensor:
         better = height < lowest
         best = torch.where(better.unsqueeze(-1), shifts, best)
         lowest = torch.where(better, height, lowest)
-    return best
+    # A common shift changes nothing but the rounding errors.
+    total = counts.sum(-1, keepdim=True)
+    common = (counts * best).sum(-1, keepdim=True) / torch.where(total > 0, total, 1.0)
+    return best - common
 
 
 def _levels(spread: Tensor) -> int:
