@@ -132,7 +132,9 @@ class PoissonMultinomial(TorchDistribution):
     def _there(self) -> Tensor:
         if self.present is not None:
             return self.present
-        return torch.ones(self.log_scores.shape[:-1], dtype=torch.bool, device=self.log_scores.device)
+        return torch.ones(
+            self.log_scores.shape[:-1], dtype=torch.bool, device=self.log_scores.device
+        )
 
     @lazy_property
     def log_probs(self) -> Tensor:
@@ -269,13 +271,14 @@ class PoissonMultinomial(TorchDistribution):
 
     def _validate_sample(self, value: Tensor) -> None:
         check_shape(value, self.batch_shape, self.event_shape)
-        wrong = impossible(self.support.check(value), value.shape[:-1])
+        valid = self.support.check(value)
+        wrong = impossible(valid, value.shape[:-1])
         if torch._is_all_true(~wrong):
             return
         first = first_of(wrong)
-        counts = value.expand(*wrong.shape, value.shape[-1])[first]
-        most = self.max_counts.expand(*wrong.shape, value.shape[-1])[first]
-        total = shown(self.total_count.expand(wrong.shape)[first])
+        counts = value.expand(*valid.shape, value.shape[-1])[first]
+        most = self.max_counts.expand(*valid.shape, value.shape[-1])[first]
+        total = shown(self.total_count.expand(valid.shape)[first])
         raise ValueError(
             f"Expected `value` of shape {tuple(value.shape)} to be counts of labels, integers "
             f"between 0 and {[shown(x) for x in most]} that sum to the number of elements, "

@@ -70,9 +70,7 @@ def test_backward_pass_with_few_tables(elements: int, monkeypatch: pytest.Monkey
     made = []
     after = label_tables.Tables.after
     monkeypatch.setattr(label_tables, "_KEPT", 0)
-    monkeypatch.setattr(
-        label_tables.Tables, "after", lambda *args: made.append(0) or after(*args)
-    )
+    monkeypatch.setattr(label_tables.Tables, "after", lambda *args: made.append(0) or after(*args))
     assert_close(assignment_marginals(scores, sizes), all_kept, rtol=0, atol=1e-14)
     assert elements <= len(made) < 2 * elements + 1
 

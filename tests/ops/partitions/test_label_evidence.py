@@ -142,9 +142,9 @@ def test_learns_the_weights_as_a_factor_in_pyro() -> None:
             pyro.factor("labels", log_label_evidence(likelihoods, log_weights, sizes, total))
 
     elbo = pyro.infer.Trace_ELBO()
-    optimiser = pyro.optim.Adam({"lr": 0.2})
+    optimiser = pyro.optim.Adam({"lr": 0.1})
     svi = pyro.infer.SVI(model, lambda: None, optimiser, elbo)
-    for _ in range(30):
+    for _ in range(60):
         svi.step()
     found = pyro.param("log_weights").detach()
     assert_close(found - found.mean(), truth, rtol=0, atol=0.3)
