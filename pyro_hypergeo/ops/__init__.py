@@ -26,8 +26,8 @@ Nothing is differentiable in sizes or totals.
 
 **Devices.** Tensors stay on their device. A function reads a number from the device for three
 reasons only. It needs the size of a table; then its cost names a size. A loop ends on data:
-``sample``, ``wallenius_sample``, ``wallenius_mode``. Or it checks: ``posterior_sample``,
-``assignment_sample``, ``wallenius_entropy``.
+``sample``, ``wallenius_sample``, ``wallenius_mode``, the sums over labellings. Or it checks:
+``posterior_sample``, ``assignment_sample``, ``wallenius_entropy``.
 
 **Rooms.** Five folders stand on a few ground files. An arrow means "may import". No import runs
 back, and ``fisher`` and ``wallenius`` do not import each other::

@@ -101,20 +101,20 @@ class Tables:
 
     def _factors(self, log_factors: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
         """The factors f at all entries of the last table, and the logarithm of their scale."""
-        state = torch.arange(self.states, device=log_factors.device)
+        # The first dimension has the longest stride, so it is added last.
+        logs = torch.zeros_like(log_factors[..., 0, :1])
+        drawn = torch.zeros(1, dtype=torch.long, device=total.device)
+        for group, limit in enumerate(self.limits, start=1):
+            own = log_factors[..., group, : limit + 1]
+            logs = (own.unsqueeze(-1) + logs.unsqueeze(-2)).flatten(-2)
+            counts = torch.arange(limit + 1, device=drawn.device)
+            drawn = (counts.unsqueeze(-1) + drawn.unsqueeze(-2)).flatten(-2)
         # What the groups leave is the count of the first one.
-        rest = total.unsqueeze(-1)
-        parts = []
-        for group, (stride, limit) in enumerate(zip(self.strides, self.limits, strict=True)):
-            count = (state // stride) % (limit + 1)
-            rest = rest - count
-            parts.append(log_factors[..., group + 1, :][..., count])
+        rest = total.unsqueeze(-1) - drawn
         most = static_shape(log_factors)[-1] - 1
         index = rest.clamp(0, most).long().expand(*static_shape(log_factors)[:-2], self.states)
         first = log_factors[..., 0, :].gather(-1, index)
-        logs = torch.where((rest >= 0) & (rest <= most), first, -torch.inf)
-        for part in parts:
-            logs = logs + part
+        logs = logs + torch.where((rest >= 0) & (rest <= most), first, -torch.inf)
         scale = logs.amax(-1, keepdim=True)
         scale = torch.where(scale == -torch.inf, 0.0, scale)
         return (logs - scale).exp(), scale.squeeze(-1)
