@@ -65,6 +65,13 @@ from .gradients.mean import mean_gradient, wallenius_mean_gradient
 from .gradients.registry import estimators
 from .gradients.soft_counts import relaxed_sample
 from .law import ExponentialFamily, Law, LogLikelihood, State
+from .partitions.labels import labels_to_partition, partition_to_labels
+from .partitions.plackett_luce import plackett_luce_log_prob, plackett_luce_sample
+from .partitions.race import (
+    wallenius_partition_log_prob,
+    wallenius_partition_mean,
+    wallenius_partition_sample,
+)
 from .support import enumerate_counts, support_exceeds, support_size
 from .urn import Bounds, Urn, make_urn
 from .wallenius.density import wallenius_log_prob
@@ -98,6 +105,7 @@ __all__ = [
     "estimators",
     "gumbel_gradient",
     "implicit_gradient",
+    "labels_to_partition",
     "log_binomial_coefficient",
     "log_binomial_pmf",
     "log_elementary_symmetric",
@@ -113,6 +121,9 @@ __all__ = [
     "mean",
     "mean_gradient",
     "mode",
+    "partition_to_labels",
+    "plackett_luce_log_prob",
+    "plackett_luce_sample",
     "posterior_log_marginals",
     "posterior_sample",
     "relaxed_sample",
@@ -130,6 +141,9 @@ __all__ = [
     "wallenius_mean",
     "wallenius_mean_gradient",
     "wallenius_mode",
+    "wallenius_partition_log_prob",
+    "wallenius_partition_mean",
+    "wallenius_partition_sample",
     "wallenius_sample",
     "wallenius_variance",
     "zero_sum_coordinates",
