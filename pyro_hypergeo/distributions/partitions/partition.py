@@ -188,10 +188,11 @@ class Partition(TorchDistribution):
         if self.has_given_sizes:
             shape = wrong.shape + self.sizes.shape[-1:]
             sizes = f"the `sizes` {self.sizes.expand(shape)[first].tolist()}"
+        columns, rows = found.sum(-2).tolist(), sorted(set(found.sum(-1).tolist()))
         raise ValueError(
             f"Expected `value` of shape {tuple(value.shape)} to have one-hot rows, and columns "
-            f"that sum to {sizes}, but found columns that sum to {found.sum(-2).tolist()}, and rows "
-            f"that sum to {sorted(set(found.sum(-1).tolist()))[:5]}{at_index(first)}."
+            f"that sum to {sizes}, but found columns that sum to {columns}, and rows that sum to "
+            f"{', '.join(f'{row:g}' for row in rows[:5])}{at_index(first)}."
         )
 
     @staticmethod
