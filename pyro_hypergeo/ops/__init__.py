@@ -65,6 +65,8 @@ from .gradients.mean import mean_gradient, wallenius_mean_gradient
 from .gradients.registry import estimators
 from .gradients.soft_counts import relaxed_sample
 from .law import ExponentialFamily, Law, LogLikelihood, State
+from .partitions.mean_field import mean_field
+from .partitions.tilt import partition_tilt
 from .support import enumerate_counts, support_exceeds, support_size
 from .urn import Bounds, Urn, make_urn
 from .wallenius.density import wallenius_log_prob
@@ -111,8 +113,10 @@ __all__ = [
     "log_weights_from_mean",
     "make_urn",
     "mean",
+    "mean_field",
     "mean_gradient",
     "mode",
+    "partition_tilt",
     "posterior_log_marginals",
     "posterior_sample",
     "relaxed_sample",
