@@ -28,6 +28,7 @@ from . import datasets
 from .distributions import (
     FisherHypergeometric,
     FisherHypergeometricStraightThrough,
+    FisherPartition,
     Hypergeometric,
     MultivariateHypergeometric,
     PlackettLuce,
@@ -86,6 +87,7 @@ __all__ = [
     "ExactTest",
     "FisherHypergeometric",
     "FisherHypergeometricStraightThrough",
+    "FisherPartition",
     "GoodnessOfFit",
     "Hypergeometric",
     "LawComparison",

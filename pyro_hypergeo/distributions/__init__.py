@@ -21,6 +21,7 @@ from .fisher import FisherHypergeometric
 from .group_count import GroupCount
 from .hypergeometric import Hypergeometric
 from .laws import LAWS, law_of
+from .partitions.fisher_partition import FisherPartition
 from .partitions.partition import Partition
 from .partitions.plackett_luce import PlackettLuce
 from .partitions.wallenius_partition import WalleniusPartition
@@ -36,6 +37,7 @@ from .zero_sum_normal import ZeroSumNormal
 __all__ = [
     "FisherHypergeometric",
     "FisherHypergeometricStraightThrough",
+    "FisherPartition",
     "GroupCount",
     "Hypergeometric",
     "LAWS",

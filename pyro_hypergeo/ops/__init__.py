@@ -65,13 +65,17 @@ from .gradients.mean import mean_gradient, wallenius_mean_gradient
 from .gradients.registry import estimators
 from .gradients.soft_counts import relaxed_sample
 from .law import ExponentialFamily, Law, LogLikelihood, State
-from .partitions.labels import labels_to_partition, partition_to_labels
-from .partitions.plackett_luce import plackett_luce_log_prob, plackett_luce_sample
-from .partitions.race import (
-    wallenius_partition_log_prob,
-    wallenius_partition_mean,
-    wallenius_partition_sample,
+from .partitions.chain import (
+    fisher_partition_log_prob,
+    fisher_partition_mean,
+    fisher_partition_sample,
 )
+from .partitions.labels import labels_to_partition, partition_to_labels
+from .partitions.mean_field import mean_field
+from .partitions.plackett_luce import plackett_luce_log_prob, plackett_luce_sample
+from .partitions.race import wallenius_partition_log_prob, wallenius_partition_sample
+from .partitions.race_mean import wallenius_mean_field, wallenius_partition_mean
+from .partitions.tilt import partition_tilt
 from .support import enumerate_counts, support_exceeds, support_size
 from .urn import Bounds, Urn, make_urn
 from .wallenius.density import wallenius_log_prob
@@ -103,6 +107,9 @@ __all__ = [
     "entropy",
     "enumerate_counts",
     "estimators",
+    "fisher_partition_log_prob",
+    "fisher_partition_mean",
+    "fisher_partition_sample",
     "gumbel_gradient",
     "implicit_gradient",
     "labels_to_partition",
@@ -119,11 +126,13 @@ __all__ = [
     "log_weights_from_mean",
     "make_urn",
     "mean",
+    "mean_field",
     "mean_gradient",
     "mode",
     "partition_to_labels",
     "plackett_luce_log_prob",
     "plackett_luce_sample",
+    "partition_tilt",
     "posterior_log_marginals",
     "posterior_sample",
     "relaxed_sample",
@@ -140,6 +149,7 @@ __all__ = [
     "wallenius_log_weights_from_mean",
     "wallenius_mean",
     "wallenius_mean_gradient",
+    "wallenius_mean_field",
     "wallenius_mode",
     "wallenius_partition_log_prob",
     "wallenius_partition_mean",

@@ -15,6 +15,7 @@ from torch.distributions import Distribution, constraints
 
 from ...ops.errors import at_index, first_of
 from ...ops.partitions.labels import partition_to_labels
+from ...ops.tracing import inside_transform
 from ..arrays import Numbers, as_tensor
 from ..constraints import log_weight, partition_of
 from ..observations import check_shape, impossible
@@ -107,6 +108,10 @@ class Partition(TorchDistribution):
     def mean_given(self, sizes: Tensor) -> Tensor | None:
         """The exact mean given the sizes, or ``None`` if it is not known."""
         return None
+
+    def mean_field_given(self, sizes: Tensor) -> Tensor:
+        """An approximation of the mean given the sizes, which may be real numbers."""
+        raise NotImplementedError
 
     @property
     def has_given_sizes(self) -> bool:
@@ -220,6 +225,16 @@ class Partition(TorchDistribution):
         return exact
 
     @property
+    def mean_field(self) -> Tensor:
+        """An approximation of the mean, of shape ``batch_shape + (N, K)``, with exact sizes.
+
+        If the sizes have a distribution, it is that for the mean sizes. It is differentiable in the
+        scores. Small groups make it rough.
+        """
+        sizes = self.sizes if self.has_given_sizes else self.sizes.mean
+        return self.mean_field_given(sizes)
+
+    @property
     def variance(self) -> Tensor:
         """Variances of the entries, of shape ``batch_shape + (N, K)``, where the mean is exact."""
         mean = self.mean
@@ -246,7 +261,8 @@ class Partition(TorchDistribution):
     def _is_exchangeable(self) -> bool:
         """Whether the elements are known to have equal scores, up to what changes nothing."""
         scores = self.log_scores
-        if scores.requires_grad:  # the formula for equal scores would have a wrong gradient
+        # The formula for equal scores has no gradient.
+        if scores.requires_grad or inside_transform():
             return False
         return bool((scores == scores[..., :1, :]).all())
 

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from torch import Size, Tensor
 
-from ...ops.partitions.race import (
-    wallenius_partition_log_prob,
-    wallenius_partition_mean,
-    wallenius_partition_sample,
-)
+from ...ops.partitions.race import wallenius_partition_log_prob, wallenius_partition_sample
+from ...ops.partitions.race_mean import wallenius_mean_field, wallenius_partition_mean
 from .partition import Partition
 
 
@@ -50,6 +47,7 @@ class WalleniusPartition(Partition):
     :meth:`sample`, exact                  one sort with shared scores, else :math:`K - 1` sorts
     :attr:`mean` given sizes, exact with   :math:`K - 1` means of Wallenius' law, each :math:`O(N)`
     shared scores or with two groups       for each node
+    :attr:`mean_field`                     :math:`O(N K)` for each step of Newton's method
     :attr:`most_probable`                  :math:`O(N^3)`
     =====================================  =========================================================
 
@@ -102,3 +100,7 @@ class WalleniusPartition(Partition):
         if self.log_scores.shape[-1] == 1 or self.event_shape[-1] == 2:
             return wallenius_partition_mean(self.log_scores[..., :1], sizes)
         return None
+
+    def mean_field_given(self, sizes: Tensor) -> Tensor:
+        """The race without chance: each group takes parts of the elements."""
+        return wallenius_mean_field(self.log_scores, sizes)

@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Partitions by a chain of subsets: group after group is a subset of those left, by Fisher's law."""
+"""Partitions by a chain: each group is a subset of the elements left, drawn by Fisher's law."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Size, Tensor
 
 from ..fisher.density import log_prob
+from ..fisher.moments import mean
 from ..fisher.sampling import sample
 from .labels import drawn_partition, fits_scores, is_partition, partition_to_labels
 from .tilt import partition_tilt
@@ -28,8 +29,10 @@ class _Stages(NamedTuple):
 
 
 def _stages(log_scores: Tensor, sizes: Tensor) -> _Stages:
-    scores = log_scores.double()
-    u = scores + partition_tilt(scores, sizes).unsqueeze(-2)
+    u = log_scores.double()
+    # With two groups, a shift of a column changes nothing.
+    if u.shape[-1] > 2:
+        u = u + partition_tilt(u, sizes).unsqueeze(-2)
     here = (u > -torch.inf).mT
     u = torch.where(u > -torch.inf, u, _NEVER).mT
     later = u.flip(-2).logcumsumexp(-2).flip(-2)[..., 1:, :]
@@ -131,3 +134,26 @@ def fisher_partition_sample(
             chosen = sample(at.log_odds[..., k, :], free, wanted) == 1
             labels = torch.where(chosen | forced, k, labels)
         return drawn_partition(labels, log_scores.detach(), sizes).to(log_scores.dtype)
+
+
+def fisher_partition_mean(log_scores: Tensor, sizes: Tensor) -> Tensor:
+    r"""Probability of each element to be in each of two groups. Exact.
+
+    It is the mean of Fisher's law, with one element in each group of the urn. Differentiable in the
+    log-scores. Cost: O(N).
+
+    :param Tensor log_scores: :math:`s`, shape ``(..., N, 2)``; ``-inf`` if the element is never in
+        this group.
+    :param Tensor sizes: :math:`n`, shape ``(..., 2)``, with the sum :math:`N`.
+    :return: shape ``(..., N, 2)``, in the dtype of the log-scores.
+
+    >>> import torch
+    >>> from pyro_hypergeo.ops import fisher_partition_mean
+    >>> fisher_partition_mean(torch.tensor([[3.0, 1.0], [1.0, 1.0]]).log(), torch.tensor([1, 1]))
+    tensor([[0.7500, 0.2500],
+            [0.2500, 0.7500]])
+    """
+    log_odds, free, forced = (x[..., 0, :] for x in _stages(log_scores, sizes))
+    wanted = sizes[..., 0] - forced.sum(-1)
+    first = mean(log_odds, free.double(), wanted) + forced.double()
+    return torch.stack([first, 1 - first], -1).to(log_scores.dtype)

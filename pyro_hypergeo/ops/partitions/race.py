@@ -10,7 +10,6 @@ from torch import Size, Tensor
 
 from ..tracing import may_branch
 from ..wallenius.density import wallenius_log_prob
-from ..wallenius.moments import wallenius_mean
 from .labels import drawn_partition, fits_scores, is_partition, partition_to_labels
 
 
@@ -165,30 +164,3 @@ def _pick(keys: Tensor, first: Tensor) -> Tensor:
         chosen = torch.zeros_like(free).scatter(-1, order, wanted)
         labels = torch.where(chosen, k, labels)
     return labels
-
-
-def wallenius_partition_mean(log_scores: Tensor, sizes: Tensor) -> Tensor:
-    r"""Probability of each element to be in each group, if all groups share the scores. Exact.
-
-    The first :math:`c_k = n_1 + \dots + n_k` elements of the race have Wallenius' law. So the
-    probability of group :math:`k` is the difference of two means, of :math:`c_k` and of
-    :math:`c_{k-1}` drawn. Differentiable in the log-scores. Cost: that of K - 1 calls of
-    :func:`wallenius_mean` with N groups of one element each.
-
-    :param Tensor log_scores: shape ``(..., N, 1)``.
-    :param Tensor sizes: :math:`n`, shape ``(..., K)``, with the sum :math:`N`.
-    :return: shape ``(..., N, K)``, in the dtype of the log-scores.
-
-    >>> import torch
-    >>> from pyro_hypergeo.ops import wallenius_partition_mean
-    >>> wallenius_partition_mean(torch.tensor([[3.0], [1.0]]).log(), torch.tensor([1, 1]))
-    tensor([[0.7500, 0.2500],
-            [0.2500, 0.7500]])
-    """
-    theta = log_scores.double().mT
-    until = wallenius_mean(theta, torch.ones_like(theta), sizes.cumsum(-1)[..., :-1])
-    ends = torch.zeros_like(until[..., :1, :]), torch.ones_like(until[..., :1, :])
-    if not until.shape[-2]:
-        ends = torch.zeros_like(theta), torch.ones_like(theta)
-    until = torch.cat([ends[0], until, ends[1]], -2)
-    return until.diff(dim=-2).mT.to(log_scores.dtype)
