@@ -141,12 +141,17 @@ def check_partition(parameters: PartitionParameters) -> None:
     )
 
 
-def check_never_stuck(sizes: Tensor, log_scores: Tensor, *, forced_first: bool) -> None:
+def check_never_stuck(
+    sizes: Tensor, log_scores: Tensor, order: Tensor, *, forced_first: bool
+) -> None:
     r"""Check that no group can find too few elements that fit, whatever the earlier groups took.
 
     :math:`C_{jk}` elements fit both group :math:`j` and group :math:`k`. So group :math:`j` takes
     at most :math:`\min(n_j, C_{jk})` of those that fit group :math:`k`.
 
+    :param Tensor sizes: number of elements in each group, (..., K).
+    :param Tensor log_scores: with the columns in the order of the groups, (..., N, K).
+    :param Tensor order: the groups, in the order in which they take elements, (..., K).
     :param bool forced_first: whether a group takes first the elements that fit no later group.
     :raises ValueError: if a group could.
     """
@@ -154,7 +159,7 @@ def check_never_stuck(sizes: Tensor, log_scores: Tensor, *, forced_first: bool) 
     if present.all():
         return
     fits = present.double().expand(*log_scores.shape[:-1], sizes.shape[-1])
-    n = sizes.to(fits)
+    n = sizes.gather(-1, order).to(fits)
     common = fits.mT @ fits
     earlier = torch.minimum(n.unsqueeze(-1), common).triu(1).sum(-2)
     left = common.diagonal(dim1=-2, dim2=-1) - earlier
@@ -171,7 +176,7 @@ def check_never_stuck(sizes: Tensor, log_scores: Tensor, *, forced_first: bool) 
     first = first_of(~enough)
     raise ValueError(
         f"Expected `log_scores` of shape {tuple(log_scores.shape)} with which every group finds "
-        f"enough elements, whatever the groups before it took. But group {first[-1]} of "
+        f"enough elements, whatever the groups before it took. But group {int(order[first])} of "
         f"{shown(n[first])} elements may not{at_index(first[:-1])}: of the elements whose score is "
         f"not -inf, {max(0, int(left[first]))} are certain to be left. Put the groups with few "
         "possible elements first, or use a large negative number instead of -inf."
