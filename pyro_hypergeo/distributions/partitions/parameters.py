@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, NamedTuple
 
 import torch
@@ -74,6 +75,13 @@ def expand_sizes(sizes: Any, batch_shape: Size) -> Any:
         return sizes if sizes.batch_shape == batch_shape else sizes.expand(batch_shape)
     shape = batch_shape + sizes.shape[-1:]
     return sizes if sizes.shape == shape else sizes.expand(shape)
+
+
+def without_validation(sizes: Any) -> Any:
+    """A copy of a distribution of sizes that checks no values, as its partition checks none."""
+    new = copy(sizes)
+    new._validate_args = False
+    return new
 
 
 def _device(sizes: Any) -> torch.device | None:

@@ -25,6 +25,7 @@ from .parameters import (
     check_partition,
     expand_sizes,
     partition_parameters,
+    without_validation,
 )
 
 _Partition = TypeVar("_Partition", bound="Partition")
@@ -79,6 +80,8 @@ class Partition(TorchDistribution):
             validate_args = self._validate_args
         if validate_args:
             self._check(parameters)
+        elif isinstance(parameters.sizes, Distribution):
+            parameters = parameters._replace(sizes=without_validation(parameters.sizes))
         #: The sizes, or their distribution.
         self.sizes: Any = parameters.sizes
         #: The log-scores, of shape ``batch_shape + (N, K)``, or ``(N, 1)`` if they are shared.
