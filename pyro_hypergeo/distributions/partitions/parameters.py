@@ -37,35 +37,39 @@ def partition_parameters(
     scores = as_tensor(log_scores, _device(sizes), "log_scores")
     if not scores.is_floating_point():
         scores = scores.to(torch.get_default_dtype())
-    given = tuple(scores.shape)
+    # While torch.jit.trace runs, shapes are tensors. Here they must be Python numbers.
+    given = tuple(static_shape(scores))
     if isinstance(sizes, Distribution):
         if len(sizes.event_shape) != 1:
             raise ValueError(
                 "Expected `sizes` to be numbers, or a distribution of counts whose event shape is "
                 f"(K,), but got a {type(sizes).__name__} of event shape {tuple(sizes.event_shape)}."
             )
-        groups, batch = sizes.event_shape[0], sizes.batch_shape
+        groups, batch = int(sizes.event_shape[0]), sizes.batch_shape
     else:
         sizes = as_tensor(sizes, scores.device, "sizes")
-        if sizes.dim() < 1 or sizes.shape[-1] < 1:
+        shape = static_shape(sizes)
+        if not shape or not shape[-1]:
             raise ValueError(
                 "Expected `sizes` to have one entry for each group in its last dimension, "
-                f"but got shape {tuple(sizes.shape)}."
+                f"but got shape {tuple(shape)}."
             )
-        groups, batch = sizes.shape[-1], sizes.shape[:-1]
+        groups, batch = shape[-1], shape[:-1]
     if scores.dim() == 1:
         scores = scores.unsqueeze(-1)
-    _check_scores_shape(scores, given, groups, shared)
+    shape = static_shape(scores)
+    _check_scores_shape(shape, given, groups, shared)
     try:
-        batch = torch.broadcast_shapes(batch, scores.shape[:-2])
+        batch = torch.broadcast_shapes(batch, shape[:-2])
     except RuntimeError:
         raise ValueError(
-            f"Expected `sizes` of the batch shape {tuple(batch)} and `log_scores` of shape {given} "
-            "to broadcast: `log_scores` has the shape (..., N, K), and `sizes` the shape (..., K)."
+            f"Expected `sizes` of the batch shape {tuple(batch)} and `log_scores` of shape "
+            f"{given} to broadcast: `log_scores` has the shape (..., N, K), and `sizes` the shape "
+            "(..., K)."
         ) from None
-    if scores.shape[:-2] != batch:
-        scores = scores.expand(batch + scores.shape[-2:])
-    event_shape = Size([scores.shape[-2], groups])
+    if shape[:-2] != batch:
+        scores = scores.expand(batch + shape[-2:])
+    event_shape = Size([shape[-2], groups])
     return PartitionParameters(expand_sizes(sizes, batch), scores, batch, event_shape)
 
 
@@ -73,8 +77,13 @@ def expand_sizes(sizes: Any, batch_shape: Size) -> Any:
     """Sizes, or a distribution of sizes, for a larger batch shape."""
     if isinstance(sizes, Distribution):
         return sizes if sizes.batch_shape == batch_shape else sizes.expand(batch_shape)
-    shape = batch_shape + sizes.shape[-1:]
-    return sizes if sizes.shape == shape else sizes.expand(shape)
+    shape = batch_shape + static_shape(sizes)[-1:]
+    return sizes if static_shape(sizes) == shape else sizes.expand(shape)
+
+
+def static_shape(tensor: Tensor) -> Size:
+    """The shape in Python numbers."""
+    return Size([int(length) for length in tensor.shape])
 
 
 def without_validation(sizes: Any) -> Any:
@@ -88,16 +97,14 @@ def _device(sizes: Any) -> torch.device | None:
     return sizes.device if torch.is_tensor(sizes) else None
 
 
-def _check_scores_shape(scores: Tensor, given: tuple[int, ...], groups: int, shared: bool) -> None:
-    if scores.dim() < 1 or scores.shape[-2] < 1:
+def _check_scores_shape(shape: Size, given: tuple[int, ...], groups: int, shared: bool) -> None:
+    if len(shape) < 2 or shape[-2] < 1:
         raise ValueError(
             f"Expected `log_scores` of shape (..., N, K) with at least one element, but got shape "
             f"{given}."
         )
-    columns = scores.shape[-1]
-    if columns == groups:
-        return
-    if columns == 1 and shared:
+    columns = shape[-1]
+    if columns == groups or (columns == 1 and shared):
         return
     if columns == 1:
         raise ValueError(

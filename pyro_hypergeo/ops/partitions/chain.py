@@ -32,7 +32,7 @@ class _Stages(NamedTuple):
 def _stages(log_scores: Tensor, sizes: Tensor) -> _Stages:
     u = log_scores.double()
     # With two groups, a shift of a column changes nothing.
-    if u.shape[-1] > 2:
+    if int(u.shape[-1]) > 2:
         u = u + partition_tilt(u, sizes).unsqueeze(-2)
     order = sizes.argsort(dim=-1, stable=True)
     batch = torch.broadcast_shapes(u.shape[:-2], order.shape[:-1])
@@ -128,7 +128,7 @@ def fisher_partition_sample(
     tensor([2., 3.])
     """
     with torch.no_grad():
-        elements, groups = log_scores.shape[-2:]
+        elements, groups = (int(length) for length in log_scores.shape[-2:])
         batch = torch.broadcast_shapes(log_scores.shape[:-2], sizes.shape[:-1])
         shape = Size(sample_shape) + batch
         at = _stages(log_scores.detach(), sizes)
