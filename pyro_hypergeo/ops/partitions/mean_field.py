@@ -19,8 +19,8 @@ def mean_field(log_scores: Tensor, sizes: Tensor) -> Tensor:
         P_{ek} = \frac{e^{s_{ek} + b_k}}{\sum_j e^{s_{ej} + b_j}}, \qquad \sum_e P_{ek} = n_k
 
     The shifts :math:`b` are :func:`partition_tilt`. Rows have the sum 1, and columns have the
-    sizes as their sums. An empty group has probability 0. So has every label of an element that can be in no group
-    that has a place.
+    sizes as their sums. An empty group has probability 0. So has an element that can only be in
+    empty groups.
 
     This approximates the probability of each label under the law of labels given their counts,
     :math:`p(z) \propto \exp \sum_e s_{e z_e}`. For scores with a standard deviation of 1 it is off

@@ -36,7 +36,7 @@ def table_marginals(scores: Tensor, sizes: list[int]) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "largest"), [([2, 2, 2], 0.1), ([4, 2, 1], 0.1), ([1, 1, 1, 1], 0.3)]
+    ("sizes", "largest"), [([2, 2, 2], 0.1), ([4, 2, 1], 0.15), ([1, 1, 1, 1], 0.3)]
 )
 def test_close_to_the_listed_marginals(sizes: list[int], largest: float) -> None:
     for _ in range(5):
