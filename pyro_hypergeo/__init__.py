@@ -28,11 +28,14 @@ from . import datasets
 from .distributions import (
     FisherHypergeometric,
     FisherHypergeometricStraightThrough,
+    FisherPartition,
     Hypergeometric,
     MultivariateHypergeometric,
+    PlackettLuce,
     RelaxedFisherHypergeometric,
     WalleniusHypergeometric,
     WalleniusHypergeometricStraightThrough,
+    WalleniusPartition,
     ZeroSumNormal,
 )
 from .infer import (
@@ -62,6 +65,8 @@ from .infer import (
 from .ops import (
     counts_to_mask,
     counts_to_one_hot,
+    labels_to_partition,
+    partition_to_labels,
 )
 from .tables import (
     Table,
@@ -82,17 +87,20 @@ __all__ = [
     "ExactTest",
     "FisherHypergeometric",
     "FisherHypergeometricStraightThrough",
+    "FisherPartition",
     "GoodnessOfFit",
     "Hypergeometric",
     "LawComparison",
     "LikelihoodRatio",
     "MultivariateHypergeometric",
     "NoFiniteEstimateError",
+    "PlackettLuce",
     "RelaxedFisherHypergeometric",
     "Table",
     "TableError",
     "WalleniusHypergeometric",
     "WalleniusHypergeometricStraightThrough",
+    "WalleniusPartition",
     "WeightsFit",
     "ZeroSumNormal",
     "__version__",
@@ -106,7 +114,9 @@ __all__ = [
     "exact_test_of_independence",
     "expectation",
     "fit_weights",
+    "labels_to_partition",
     "markov_counts",
+    "partition_to_labels",
     "read_table",
     "sizes_from_mean",
 ]

@@ -65,7 +65,16 @@ from .gradients.mean import mean_gradient, wallenius_mean_gradient
 from .gradients.registry import estimators
 from .gradients.soft_counts import relaxed_sample
 from .law import ExponentialFamily, Law, LogLikelihood, State
+from .partitions.chain import (
+    fisher_partition_log_prob,
+    fisher_partition_mean,
+    fisher_partition_sample,
+)
+from .partitions.labels import labels_to_partition, partition_to_labels
 from .partitions.mean_field import mean_field
+from .partitions.plackett_luce import plackett_luce_log_prob, plackett_luce_sample
+from .partitions.race import wallenius_partition_log_prob, wallenius_partition_sample
+from .partitions.race_mean import wallenius_mean_field, wallenius_partition_mean
 from .partitions.tilt import partition_tilt
 from .support import enumerate_counts, support_exceeds, support_size
 from .urn import Bounds, Urn, make_urn
@@ -98,8 +107,12 @@ __all__ = [
     "entropy",
     "enumerate_counts",
     "estimators",
+    "fisher_partition_log_prob",
+    "fisher_partition_mean",
+    "fisher_partition_sample",
     "gumbel_gradient",
     "implicit_gradient",
+    "labels_to_partition",
     "log_binomial_coefficient",
     "log_binomial_pmf",
     "log_elementary_symmetric",
@@ -116,6 +129,9 @@ __all__ = [
     "mean_field",
     "mean_gradient",
     "mode",
+    "partition_to_labels",
+    "plackett_luce_log_prob",
+    "plackett_luce_sample",
     "partition_tilt",
     "posterior_log_marginals",
     "posterior_sample",
@@ -133,7 +149,11 @@ __all__ = [
     "wallenius_log_weights_from_mean",
     "wallenius_mean",
     "wallenius_mean_gradient",
+    "wallenius_mean_field",
     "wallenius_mode",
+    "wallenius_partition_log_prob",
+    "wallenius_partition_mean",
+    "wallenius_partition_sample",
     "wallenius_sample",
     "wallenius_variance",
     "zero_sum_coordinates",
