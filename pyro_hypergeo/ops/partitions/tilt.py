@@ -52,7 +52,8 @@ def partition_tilt(log_scores: Tensor, sizes: Tensor) -> Tensor:
     An empty group has the shift ``-inf``.
 
     Sizes may be real numbers. The result is differentiable to any order in the scores, and in the
-    sizes as real numbers. Sizes keep their sum, so the gradient in the sizes has the sum 0.
+    sizes that are not 0, as real numbers. Sizes keep their sum, so the gradient in the sizes has
+    the sum 0.
 
     If scores of ``-inf`` allow the sizes only with certain labels, no finite shifts exist. Then the
     result is finite, and the sizes are right to rounding. The same holds if labels are certain to
@@ -82,11 +83,26 @@ def partition_tilt(log_scores: Tensor, sizes: Tensor) -> Tensor:
     >>> (log_scores + b).softmax(-1).sum(-2)
     tensor([2.0000, 1.0000])
     """
+    return tilt_at(log_scores, sizes, solve_tilt(log_scores, sizes)).to(log_scores.dtype)
+
+
+def solve_tilt(log_scores: Tensor, sizes: Tensor) -> Tensor:
+    """The shifts, (..., K), in float64 and without a gradient; 0 for empty groups."""
+    scores, wanted = _broadcast(log_scores.detach(), sizes.detach())
+    return _minimum(_problem(scores, wanted), wanted)
+
+
+def tilt_at(log_scores: Tensor, sizes: Tensor, shifts: Tensor) -> Tensor:
+    """:func:`partition_tilt` in float64, where :func:`solve_tilt` has given the shifts already."""
+    scores, wanted = _broadcast(log_scores, sizes)
+    result = apply(_Tilt, scores, wanted, shifts, forward_mode=_TiltForwardMode)
+    return result.masked_fill(wanted.detach() <= 0, -torch.inf)
+
+
+def _broadcast(log_scores: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
     batch = torch.broadcast_shapes(log_scores.shape[:-2], sizes.shape[:-1])
     scores = log_scores.double().expand(batch + log_scores.shape[-2:])
-    wanted = sizes.double().expand(batch + sizes.shape[-1:])
-    shifts = apply(_Tilt, scores, wanted, forward_mode=_TiltForwardMode)
-    return shifts.masked_fill(wanted.detach() <= 0, -torch.inf).to(log_scores.dtype)
+    return scores, sizes.double().expand(batch + sizes.shape[-1:])
 
 
 class _Problem(NamedTuple):
@@ -188,14 +204,14 @@ class _Tilt(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(log_scores: Tensor, sizes: Tensor) -> Tensor:
-        return _minimum(_problem(log_scores, sizes), sizes)
+    def forward(log_scores: Tensor, sizes: Tensor, shifts: Tensor) -> Tensor:
+        return shifts.clone()
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         # The output is saved with its own gradient, so the backward pass is differentiable too.
-        ctx.save_for_backward(*inputs, output)
-        ctx.save_for_forward(*inputs, output)
+        ctx.save_for_backward(*inputs[:2], output)
+        ctx.save_for_forward(*inputs[:2], output)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
@@ -204,15 +220,17 @@ class _Tilt(torch.autograd.Function):
         probs = problem.probabilities(shifts)
         by_size = problem.solve(probs, problem.centred(grad))
         by_score = -problem.change(probs, by_size.unsqueeze(-1)).mT
-        return by_score, by_size
+        return by_score, by_size, None
 
 
 class _TiltForwardMode(_Tilt):
     # A class of its own: torch.compile rejects a function with this method.
     @staticmethod
-    def jvp(ctx: Any, along_scores: Tensor, along_sizes: Tensor) -> Tensor:
+    def jvp(ctx: Any, along_scores: Tensor | None, along_sizes: Tensor | None, *_: Any) -> Tensor:
         log_scores, sizes, shifts = ctx.saved_tensors
         problem = _problem(log_scores, sizes)
         probs = problem.probabilities(shifts)
-        gap = along_sizes - problem.change(probs, along_scores.mT).sum(-1)
+        gap = torch.zeros_like(shifts) if along_sizes is None else along_sizes
+        if along_scores is not None:
+            gap = gap - problem.change(probs, along_scores.mT).sum(-1)
         return problem.solve(probs, problem.centred(gap))
