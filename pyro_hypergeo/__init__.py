@@ -29,6 +29,7 @@ from .distributions import (
     FisherHypergeometric,
     FisherHypergeometricStraightThrough,
     FisherPartition,
+    FisherPartitionStraightThrough,
     Hypergeometric,
     MultivariateHypergeometric,
     PlackettLuce,
@@ -60,6 +61,7 @@ from .infer import (
     fit_regression,
     fit_weights,
     markov_counts,
+    partition_expectation,
     sizes_from_mean,
 )
 from .ops import (
@@ -88,6 +90,7 @@ __all__ = [
     "FisherHypergeometric",
     "FisherHypergeometricStraightThrough",
     "FisherPartition",
+    "FisherPartitionStraightThrough",
     "GoodnessOfFit",
     "Hypergeometric",
     "LawComparison",
@@ -116,6 +119,7 @@ __all__ = [
     "fit_weights",
     "labels_to_partition",
     "markov_counts",
+    "partition_expectation",
     "partition_to_labels",
     "read_table",
     "sizes_from_mean",

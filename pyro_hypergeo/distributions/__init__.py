@@ -22,6 +22,7 @@ from .group_count import GroupCount
 from .hypergeometric import Hypergeometric
 from .laws import LAWS, law_of
 from .partitions.fisher_partition import FisherPartition
+from .partitions.fisher_straight_through import FisherPartitionStraightThrough
 from .partitions.partition import Partition
 from .partitions.plackett_luce import PlackettLuce
 from .partitions.wallenius_partition import WalleniusPartition
@@ -38,6 +39,7 @@ __all__ = [
     "FisherHypergeometric",
     "FisherHypergeometricStraightThrough",
     "FisherPartition",
+    "FisherPartitionStraightThrough",
     "GroupCount",
     "Hypergeometric",
     "LAWS",

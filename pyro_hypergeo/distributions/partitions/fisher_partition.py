@@ -15,6 +15,7 @@ from ...ops.partitions.chain import (
 )
 from ...ops.partitions.mean_field import mean_field
 from .parameters import check_never_stuck
+from ...ops.partitions.tilt import partition_tilt
 from .partition import Partition
 
 
@@ -124,6 +125,11 @@ class FisherPartition(Partition):
         if self.event_shape[-1] == 2:
             return fisher_partition_mean(self.log_scores, sizes)
         return None
+
+    def slope_given(self, sizes: Tensor) -> Tensor:
+        """The tilted scores, which are those of the law without an order of groups."""
+        tilted = self.log_scores + partition_tilt(self.log_scores, sizes).unsqueeze(-2)
+        return torch.where(tilted > -torch.inf, tilted, 0.0)
 
     def mean_field_given(self, sizes: Tensor) -> Tensor:
         """Independent labels with the given sizes on average."""

@@ -117,6 +117,16 @@ class Partition(TorchDistribution):
         """An approximation of the mean given the sizes, which may be real numbers."""
         raise NotImplementedError
 
+    def slope_given(self, sizes: Tensor) -> Tensor:
+        """How the log-probability given the sizes moves with each entry of a partition."""
+        if self._is_exchangeable():
+            return torch.zeros_like(self.log_scores)
+        raise NotImplementedError(
+            f"The log-probability of this {type(self).__name__} has no derivative in the "
+            "partition, but the partition carries a gradient. Detach it, or use a FisherPartition, "
+            "or estimate the gradient by `partition_expectation`."
+        )
+
     @property
     def has_given_sizes(self) -> bool:
         """Whether the sizes are numbers, and not a distribution."""
@@ -170,21 +180,31 @@ class Partition(TorchDistribution):
     def log_prob(self, value: Numbers) -> Tensor:
         """Log-probability of partitions, of shape ``sample_shape + batch_shape``.
 
-        It is differentiable in the scores, and in the parameters of the distribution of sizes. It
-        is not differentiable in the partition. Without validation it is ``-inf`` outside of the
-        support.
+        It is differentiable in the scores, and in the parameters of the distribution of sizes. If
+        the partition carries a gradient, as the draws of
+        :class:`~pyro_hypergeo.FisherPartitionStraightThrough` do, the log-probability moves with it
+        by :meth:`slope_given`, and by the distribution of sizes. Without validation it is ``-inf``
+        outside of the support.
 
         :param value: one-hot rows, of shape ``sample_shape + batch_shape + (N, K)``.
         :type value: list of float or torch.Tensor
         :raises ValueError: with validation, if a matrix is no partition of possible sizes.
+        :raises NotImplementedError: if the partition carries a gradient, and the class does not say
+            how the log-probability moves.
         """
         value = as_tensor(value, self.log_scores.device)
         if self._validate_args:
             self._validate_sample(value)
-        if self.has_given_sizes:
-            return self.log_prob_given(value, self.sizes)
-        counts = value.detach().sum(-2)
-        return self.sizes.log_prob(counts) + self.log_prob_given(value, counts)
+        counts = value.sum(-2)
+        sizes = self.sizes if self.has_given_sizes else counts.detach()
+        result = self.log_prob_given(value.detach(), sizes)
+        if not self.has_given_sizes:
+            result = result + self.sizes.log_prob(counts)
+        if not value.requires_grad:
+            return result
+        # Only its gradient is used. A partition that is not possible has no slope.
+        moved = (value - value.detach()) * self.slope_given(sizes).detach()
+        return result + moved.sum((-1, -2))
 
     def _validate_sample(self, value: Tensor) -> None:
         check_shape(value, self.batch_shape, self.event_shape)

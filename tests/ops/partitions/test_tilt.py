@@ -34,7 +34,7 @@ def of_shares(log_scores: Tensor, shares: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", ["equal", "one large", "empty"])
-@pytest.mark.parametrize("scale", [0.0, 1.0, 10.0, 1000.0])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 30.0, 1000.0])
 @pytest.mark.parametrize(("elements", "groups"), [(6, 3), (10, 10), (1000, 10), (60, 30)])
 def test_expected_sizes_are_the_sizes(elements: int, groups: int, scale: float, kind: str) -> None:
     sizes = sizes_of(kind, elements, groups)
@@ -114,7 +114,7 @@ def test_gradients_where_labels_are_nearly_certain() -> None:
 
 
 def test_batches_broadcast_and_each_entry_is_solved_alone() -> None:
-    scores = torch.randn(3, 1, 6, 3) * torch.tensor([0.1, 3.0, 100.0]).reshape(3, 1, 1, 1)
+    scores = torch.randn(3, 1, 6, 3) * torch.tensor([0.1, 1.0, 10.0]).reshape(3, 1, 1, 1)
     sizes = torch.tensor([[4.0, 1.0, 1.0], [2.0, 0.0, 4.0]])
     together = partition_tilt(scores, sizes)
     assert together.shape == (3, 2, 3)
@@ -159,9 +159,11 @@ def test_trace_serves_other_scores_and_sizes(scale: float) -> None:
     torch.testing.assert_close(*gradients, rtol=1e-7, atol=1e-9)
 
 
+# torch.compile instantiates torch.autograd.Function, which torch deprecates.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.slow
 def test_compiled_code_agrees() -> None:
-    compiled = torch.compile(of_shares, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(of_shares, fullgraph=True, backend="eager")
     scores, shares = leaf(6, 3), leaf(3)
     found, wanted = compiled(scores, shares), of_shares(scores, shares)
     torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
