@@ -12,7 +12,10 @@ from torch import Size, Tensor
 
 from ..fisher.density import log_prob
 from ..fisher.moments import mean
-from ..fisher.sampling import sample
+from ..fisher.sampling import sample_given
+from ..fisher.state import solve_fisher
+from ..tracing import largest, may_branch
+from ..urn import Bounds
 from .labels import drawn_partition, fits_scores, is_partition, partition_to_labels
 from .tilt import partition_tilt
 
@@ -139,8 +142,11 @@ def fisher_partition_sample(
             forced = at.forced[..., k, :] & left
             free = (at.open[..., k, :] & left).double()
             wanted = ordered[..., k] - forced.sum(-1)
+            state = solve_fisher(at.log_odds[..., k, :], free, wanted)
+            # A trace must also serve other sizes.
+            most = largest(ordered[..., k]) if may_branch(ordered) else elements
             # NaN and a draw of another size are found out at the end.
-            chosen = sample(at.log_odds[..., k, :], free, wanted) == 1
+            chosen = sample_given(state, Size(), Bounds(free, wanted, (1, most))) == 1
             labels = torch.where(chosen | forced, k, labels)
         labels = at.order.expand(*shape, groups).gather(-1, labels)
         return drawn_partition(labels, log_scores.detach(), sizes).to(log_scores.dtype)
