@@ -14,6 +14,7 @@ from ...ops.partitions.chain import (
     fisher_partition_sample,
 )
 from ...ops.partitions.mean_field import mean_field
+from .parameters import check_never_stuck
 from ...ops.partitions.tilt import partition_tilt
 from .partition import Partition
 
@@ -30,9 +31,10 @@ class FisherPartition(Partition):
 
         \sum_e \mathrm{softmax}(u_e)_k = n_k, \qquad u_{ek} = s_{ek} + b_k .
 
-    Then group 1 is a subset :math:`S_1` of all elements :math:`R_1`, group 2 a subset of those that
-    are left, and so on. The probability of a subset is proportional to the product of the odds of
-    its elements, to be in this group and in no later one:
+    Then the smallest group is a subset :math:`S_1` of all elements :math:`R_1`, the next one a
+    subset of those that are left, and so on. In this formula the groups are numbered by their
+    sizes; groups of equal sizes come as they are given. The probability of a subset is proportional
+    to the product of the odds of its elements, to be in this group and in no later one:
 
     .. math::
 
@@ -52,10 +54,10 @@ class FisherPartition(Partition):
 
         p(Y \mid n) \propto \exp \sum_{ek} Y_{ek} s_{ek} ,
 
-    whose normaliser is a permanent. That law is exact for few groups or for few elements of each;
-    for all other cases, take this one. The divergence was below 0.15 nats for 6 to 10 elements in
-    three or four groups, with scores of standard deviations 1 and 3. The order of groups is part of
-    the law, but it matters little. Costs are for one batch entry:
+    whose normaliser is a permanent. We measured the divergence from that law to this one for 6 to
+    10 elements in three or four groups of about equal sizes. On average it was 0.003 to 0.012 nats
+    with scores of standard deviation 1, and 0.01 to 0.09 nats with 3, with a largest value of 0.27.
+    Groups of different sizes have less. Costs are for one batch entry:
 
     =================================  ============================================================
     :meth:`log_prob`                   :math:`O(N K)`, and the tilt: :math:`O(N K^2)` for each of
@@ -104,7 +106,11 @@ class FisherPartition(Partition):
     :raises ValueError: if an argument is not as said here, or if the shapes do not broadcast.
     """
 
-    takes_forced_first = True
+    def check_scores(self, sizes: Tensor, log_scores: Tensor) -> None:
+        """A smaller group comes first, and takes first the elements that fit no larger one."""
+        order = sizes.argsort(dim=-1, stable=True)
+        ordered = torch.take_along_dim(log_scores, order.unsqueeze(-2), -1)
+        check_never_stuck(sizes, ordered, order=order, forced_first=True)
 
     def draw_given(self, sizes: Tensor, sample_shape: Size) -> Tensor:
         """K - 1 draws of subsets."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, NamedTuple
 
 import torch
@@ -36,35 +37,39 @@ def partition_parameters(
     scores = as_tensor(log_scores, _device(sizes), "log_scores")
     if not scores.is_floating_point():
         scores = scores.to(torch.get_default_dtype())
-    given = tuple(scores.shape)
+    # While torch.jit.trace runs, shapes are tensors. Here they must be Python numbers.
+    given = tuple(static_shape(scores))
     if isinstance(sizes, Distribution):
         if len(sizes.event_shape) != 1:
             raise ValueError(
                 "Expected `sizes` to be numbers, or a distribution of counts whose event shape is "
                 f"(K,), but got a {type(sizes).__name__} of event shape {tuple(sizes.event_shape)}."
             )
-        groups, batch = sizes.event_shape[0], sizes.batch_shape
+        groups, batch = int(sizes.event_shape[0]), sizes.batch_shape
     else:
         sizes = as_tensor(sizes, scores.device, "sizes")
-        if sizes.dim() < 1 or sizes.shape[-1] < 1:
+        shape = static_shape(sizes)
+        if not shape or not shape[-1]:
             raise ValueError(
                 "Expected `sizes` to have one entry for each group in its last dimension, "
-                f"but got shape {tuple(sizes.shape)}."
+                f"but got shape {tuple(shape)}."
             )
-        groups, batch = sizes.shape[-1], sizes.shape[:-1]
+        groups, batch = shape[-1], shape[:-1]
     if scores.dim() == 1:
         scores = scores.unsqueeze(-1)
-    _check_scores_shape(scores, given, groups, shared)
+    shape = static_shape(scores)
+    _check_scores_shape(shape, given, groups, shared)
     try:
-        batch = torch.broadcast_shapes(batch, scores.shape[:-2])
+        batch = torch.broadcast_shapes(batch, shape[:-2])
     except RuntimeError:
         raise ValueError(
-            f"Expected `sizes` of the batch shape {tuple(batch)} and `log_scores` of shape {given} "
-            "to broadcast: `log_scores` has the shape (..., N, K), and `sizes` the shape (..., K)."
+            f"Expected `sizes` of the batch shape {tuple(batch)} and `log_scores` of shape "
+            f"{given} to broadcast: `log_scores` has the shape (..., N, K), and `sizes` the shape "
+            "(..., K)."
         ) from None
-    if scores.shape[:-2] != batch:
-        scores = scores.expand(batch + scores.shape[-2:])
-    event_shape = Size([scores.shape[-2], groups])
+    if shape[:-2] != batch:
+        scores = scores.expand(batch + shape[-2:])
+    event_shape = Size([shape[-2], groups])
     return PartitionParameters(expand_sizes(sizes, batch), scores, batch, event_shape)
 
 
@@ -72,24 +77,34 @@ def expand_sizes(sizes: Any, batch_shape: Size) -> Any:
     """Sizes, or a distribution of sizes, for a larger batch shape."""
     if isinstance(sizes, Distribution):
         return sizes if sizes.batch_shape == batch_shape else sizes.expand(batch_shape)
-    shape = batch_shape + sizes.shape[-1:]
-    return sizes if sizes.shape == shape else sizes.expand(shape)
+    shape = batch_shape + static_shape(sizes)[-1:]
+    return sizes if static_shape(sizes) == shape else sizes.expand(shape)
+
+
+def static_shape(tensor: Tensor) -> Size:
+    """The shape in Python numbers."""
+    return Size([int(length) for length in tensor.shape])
+
+
+def without_validation(sizes: Any) -> Any:
+    """A copy of a distribution of sizes that checks no values, as its partition checks none."""
+    new = copy(sizes)
+    new._validate_args = False
+    return new
 
 
 def _device(sizes: Any) -> torch.device | None:
     return sizes.device if torch.is_tensor(sizes) else None
 
 
-def _check_scores_shape(scores: Tensor, given: tuple[int, ...], groups: int, shared: bool) -> None:
-    if scores.dim() < 1 or scores.shape[-2] < 1:
+def _check_scores_shape(shape: Size, given: tuple[int, ...], groups: int, shared: bool) -> None:
+    if len(shape) < 2 or shape[-2] < 1:
         raise ValueError(
             f"Expected `log_scores` of shape (..., N, K) with at least one element, but got shape "
             f"{given}."
         )
-    columns = scores.shape[-1]
-    if columns == groups:
-        return
-    if columns == 1 and shared:
+    columns = shape[-1]
+    if columns == groups or (columns == 1 and shared):
         return
     if columns == 1:
         raise ValueError(
@@ -141,12 +156,17 @@ def check_partition(parameters: PartitionParameters) -> None:
     )
 
 
-def check_never_stuck(sizes: Tensor, log_scores: Tensor, *, forced_first: bool) -> None:
+def check_never_stuck(
+    sizes: Tensor, log_scores: Tensor, order: Tensor, *, forced_first: bool
+) -> None:
     r"""Check that no group can find too few elements that fit, whatever the earlier groups took.
 
     :math:`C_{jk}` elements fit both group :math:`j` and group :math:`k`. So group :math:`j` takes
     at most :math:`\min(n_j, C_{jk})` of those that fit group :math:`k`.
 
+    :param Tensor sizes: number of elements in each group, (..., K).
+    :param Tensor log_scores: with the columns in the order of the groups, (..., N, K).
+    :param Tensor order: the groups, in the order in which they take elements, (..., K).
     :param bool forced_first: whether a group takes first the elements that fit no later group.
     :raises ValueError: if a group could.
     """
@@ -154,7 +174,7 @@ def check_never_stuck(sizes: Tensor, log_scores: Tensor, *, forced_first: bool) 
     if present.all():
         return
     fits = present.double().expand(*log_scores.shape[:-1], sizes.shape[-1])
-    n = sizes.to(fits)
+    n = sizes.gather(-1, order).to(fits)
     common = fits.mT @ fits
     earlier = torch.minimum(n.unsqueeze(-1), common).triu(1).sum(-2)
     left = common.diagonal(dim1=-2, dim2=-1) - earlier
@@ -171,7 +191,7 @@ def check_never_stuck(sizes: Tensor, log_scores: Tensor, *, forced_first: bool) 
     first = first_of(~enough)
     raise ValueError(
         f"Expected `log_scores` of shape {tuple(log_scores.shape)} with which every group finds "
-        f"enough elements, whatever the groups before it took. But group {first[-1]} of "
+        f"enough elements, whatever the groups before it took. But group {int(order[first])} of "
         f"{shown(n[first])} elements may not{at_index(first[:-1])}: of the elements whose score is "
         f"not -inf, {max(0, int(left[first]))} are certain to be left. Put the groups with few "
         "possible elements first, or use a large negative number instead of -inf."

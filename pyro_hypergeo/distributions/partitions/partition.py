@@ -22,10 +22,10 @@ from ..observations import check_shape, impossible
 from .most_probable import most_probable_partition
 from .parameters import (
     PartitionParameters,
-    check_never_stuck,
     check_partition,
     expand_sizes,
     partition_parameters,
+    without_validation,
 )
 
 _Partition = TypeVar("_Partition", bound="Partition")
@@ -68,9 +68,6 @@ class Partition(TorchDistribution):
     #: Whether all groups may share the scores, given in one column.
     takes_shared_scores = False
 
-    #: Whether a group takes first the elements that fit no later group.
-    takes_forced_first = False
-
     def __init__(
         self,
         sizes: Numbers | Distribution,
@@ -83,6 +80,8 @@ class Partition(TorchDistribution):
             validate_args = self._validate_args
         if validate_args:
             self._check(parameters)
+        elif isinstance(parameters.sizes, Distribution):
+            parameters = parameters._replace(sizes=without_validation(parameters.sizes))
         #: The sizes, or their distribution.
         self.sizes: Any = parameters.sizes
         #: The log-scores, of shape ``batch_shape + (N, K)``, or ``(N, 1)`` if they are shared.
@@ -94,8 +93,13 @@ class Partition(TorchDistribution):
     def _check(self, parameters: PartitionParameters) -> None:
         check_partition(parameters)
         if not isinstance(parameters.sizes, Distribution):
-            forced_first = self.takes_forced_first
-            check_never_stuck(parameters.sizes, parameters.log_scores, forced_first=forced_first)
+            self.check_scores(parameters.sizes, parameters.log_scores)
+
+    def check_scores(self, sizes: Tensor, log_scores: Tensor) -> None:
+        """Check that scores of ``-inf`` leave a draw of these sizes possible.
+
+        :raises ValueError: if they may not.
+        """
 
     def draw_given(self, sizes: Tensor, sample_shape: Size) -> Tensor:
         """Draws of partitions of given sizes, of shape ``sample_shape + (..., N, K)``."""

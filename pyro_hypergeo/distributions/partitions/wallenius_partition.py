@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Size, Tensor
 
 from ...ops.partitions.race import wallenius_partition_log_prob, wallenius_partition_sample
 from ...ops.partitions.race_mean import wallenius_mean_field, wallenius_partition_mean
+from .parameters import check_never_stuck
 from .partition import Partition
 
 
@@ -86,6 +88,11 @@ class WalleniusPartition(Partition):
     """
 
     takes_shared_scores = True
+
+    def check_scores(self, sizes: Tensor, log_scores: Tensor) -> None:
+        """A group knows nothing of what fits the later ones."""
+        order = torch.arange(sizes.shape[-1], device=sizes.device).expand(sizes.shape)
+        check_never_stuck(sizes, log_scores, order=order, forced_first=False)
 
     def draw_given(self, sizes: Tensor, sample_shape: Size) -> Tensor:
         """One sort, or K - 1."""

@@ -21,31 +21,39 @@ _NEVER = torch.finfo(torch.float64).min / 4
 
 
 class _Stages(NamedTuple):
-    """The choices between a group and all later groups, each (..., K - 1, N)."""
+    """The choices between a group and all later groups, the smallest groups first."""
 
-    log_odds: Tensor  # finite; 0 where there is no choice
-    open: Tensor  # bool: the element may be in this group, and in a later one
-    forced: Tensor  # bool: the element may be in this group, and in no later one
+    order: Tensor  # (..., K): the groups
+    log_odds: Tensor  # (..., K - 1, N), finite; 0 where there is no choice
+    open: Tensor  # the same shape, bool: the element may be in this group, and in a later one
+    forced: Tensor  # the same shape, bool: the element may be in this group, and in no later one
 
 
 def _stages(log_scores: Tensor, sizes: Tensor) -> _Stages:
     u = log_scores.double()
     # With two groups, a shift of a column changes nothing.
-    if u.shape[-1] > 2:
+    if int(u.shape[-1]) > 2:
         u = u + partition_tilt(u, sizes).unsqueeze(-2)
-    here = (u > -torch.inf).mT
-    u = torch.where(u > -torch.inf, u, _NEVER).mT
+    order = sizes.argsort(dim=-1, stable=True)
+    batch = torch.broadcast_shapes(u.shape[:-2], order.shape[:-1])
+    u = u.expand(batch + u.shape[-2:])
+    u = torch.take_along_dim(u, order.expand(batch + order.shape[-1:]).unsqueeze(-2), -1).mT
+    here = u > -torch.inf
+    u = torch.where(here, u, _NEVER)
     later = u.flip(-2).logcumsumexp(-2).flip(-2)[..., 1:, :]
     here, u, go_on = here[..., :-1, :], u[..., :-1, :], later > 0.5 * _NEVER
     choice = here & go_on
-    return _Stages(torch.where(choice, u - later, 0.0), choice, here & ~go_on)
+    return _Stages(order, torch.where(choice, u - later, 0.0), choice, here & ~go_on)
 
 
 def fisher_partition_log_prob(partition: Tensor, log_scores: Tensor, sizes: Tensor) -> Tensor:
     r"""Log-probability of a partition that is drawn group after group, each a subset of the rest.
 
+    The elements have a score for each group.
+
     First, the tilt of the sizes is added to the scores: :math:`u_{ek} = s_{ek} + b_k` with
-    :math:`\sum_e \mathrm{softmax}(u_e)_k = n_k`, see :func:`partition_tilt`. Then group :math:`k`
+    :math:`\sum_e \mathrm{softmax}(u_e)_k = n_k`, see :func:`partition_tilt`. The groups come by
+    their sizes, the smallest first; groups of equal sizes come as they are given. Group :math:`k`
     is a subset :math:`S_k` of :math:`n_k` of the elements :math:`R_k` that are left. Its
     probability is proportional to the product of the odds of its elements, to be in this group and
     in no later one:
@@ -85,10 +93,11 @@ def fisher_partition_log_prob(partition: Tensor, log_scores: Tensor, sizes: Tens
     possible = is_partition(partition, sizes) & fits_scores(partition, log_scores)
     # Whatever the matrix is, the stages see a partition of some sizes. So no gradient is NaN.
     labels = partition_to_labels(partition.detach()).unsqueeze(-2)
-    stage = torch.arange(partition.shape[-1] - 1, device=labels.device).unsqueeze(-1)
     at = _stages(log_scores, sizes)
-    free = (at.open & (labels >= stage)).double()
-    chosen = free * (labels == stage)
+    own = labels == at.order.unsqueeze(-1)
+    left = own.flip(-2).cumsum(-2).flip(-2)[..., :-1, :]
+    free = (at.open * left).double()
+    chosen = free * own[..., :-1, :]
     result = log_prob(chosen, at.log_odds, free, chosen.sum(-1)).sum(-1)
     return torch.where(possible, result, -torch.inf).to(log_scores.dtype)
 
@@ -119,20 +128,21 @@ def fisher_partition_sample(
     tensor([2., 3.])
     """
     with torch.no_grad():
-        elements, groups = log_scores.shape[-2:]
+        elements, groups = (int(length) for length in log_scores.shape[-2:])
         batch = torch.broadcast_shapes(log_scores.shape[:-2], sizes.shape[:-1])
         shape = Size(sample_shape) + batch
         at = _stages(log_scores.detach(), sizes)
-        last = groups - 1
+        ordered, last = sizes.gather(-1, at.order), groups - 1
         labels = torch.full((*shape, elements), last, device=log_scores.device)
         for k in range(last):
             left = labels == last
             forced = at.forced[..., k, :] & left
             free = (at.open[..., k, :] & left).double()
-            wanted = sizes[..., k] - forced.sum(-1)
+            wanted = ordered[..., k] - forced.sum(-1)
             # NaN and a draw of another size are found out at the end.
             chosen = sample(at.log_odds[..., k, :], free, wanted) == 1
             labels = torch.where(chosen | forced, k, labels)
+        labels = at.order.expand(*shape, groups).gather(-1, labels)
         return drawn_partition(labels, log_scores.detach(), sizes).to(log_scores.dtype)
 
 
@@ -153,7 +163,9 @@ def fisher_partition_mean(log_scores: Tensor, sizes: Tensor) -> Tensor:
     tensor([[0.7500, 0.2500],
             [0.2500, 0.7500]])
     """
-    log_odds, free, forced = (x[..., 0, :] for x in _stages(log_scores, sizes))
-    wanted = sizes[..., 0] - forced.sum(-1)
-    first = mean(log_odds, free.double(), wanted) + forced.double()
+    at = _stages(log_scores, sizes)
+    forced = at.forced[..., 0, :].double()
+    wanted = sizes.amin(-1) - forced.sum(-1)
+    smaller = mean(at.log_odds[..., 0, :], at.open[..., 0, :].double(), wanted) + forced
+    first = torch.where(at.order[..., :1] == 0, smaller, 1 - smaller)
     return torch.stack([first, 1 - first], -1).to(log_scores.dtype)

@@ -78,7 +78,8 @@ def plackett_luce_sample(
     tensor([0, 1, 2, 3])
     """
     scores = log_scores.detach().double()
-    log_clock = torch.log(torch.empty(Size(sample_shape) + scores.shape).to(scores).exponential_())
+    shape = Size(sample_shape) + scores.shape
+    log_clock = torch.log(torch.empty_like(scores.expand(shape)).exponential_())
     # Clocks that never ring come last. Among them, those of equal rates give a uniform order.
     never = scores == -torch.inf
     order = torch.where(never, log_clock, log_clock - scores).argsort(-1)

@@ -59,10 +59,10 @@ def wallenius_partition_log_prob(partition: Tensor, log_scores: Tensor, sizes: T
     possible = is_partition(partition, sizes) & fits_scores(partition, log_scores)
     # Whatever the matrix is, the stages see a partition of some sizes. So no gradient is NaN.
     labels = partition_to_labels(partition.detach())
-    groups = partition.shape[-1]
+    groups = int(partition.shape[-1])
     stage = torch.arange(groups - 1, device=labels.device).unsqueeze(-1)
     scores = log_scores.double().mT
-    scores = scores[..., : groups - 1, :] if scores.shape[-2] > 1 else scores
+    scores = scores[..., : groups - 1, :] if int(scores.shape[-2]) > 1 else scores
     stages = _packed_stages if may_branch(labels) else _stages
     picked, theta, present = stages(labels.unsqueeze(-2), stage, scores)
     result = wallenius_log_prob(picked, theta, present, picked.sum(-1)).sum(-1)
@@ -130,17 +130,17 @@ def wallenius_partition_sample(
     tensor([2., 3.])
     """
     with torch.no_grad():
-        elements, groups = log_scores.shape[-2], sizes.shape[-1]
+        elements, groups = int(log_scores.shape[-2]), int(sizes.shape[-1])
         batch = torch.broadcast_shapes(log_scores.shape[:-2], sizes.shape[:-1])
         scores = log_scores.detach().double().mT
         scores = scores[..., : max(groups - 1, 1), :]
-        clock = torch.empty(
-            Size(sample_shape) + batch + scores.shape[-2:], dtype=torch.float64, device=sizes.device
-        ).exponential_()
-        keys = torch.log(clock) - scores
+        # Zeros of both: so the clocks have all dimensions of vmap.
+        zeros = torch.zeros_like(scores) + torch.zeros_like(sizes[..., :1, None])
+        zeros = zeros.expand(Size(sample_shape) + batch + scores.shape[-2:])
+        keys = torch.log(torch.empty_like(zeros).exponential_()) - scores
         ends = sizes.cumsum(-1)
         place = torch.arange(elements, device=sizes.device)
-        if scores.shape[-2] == 1:
+        if int(scores.shape[-2]) == 1:
             slots = (place.unsqueeze(-1) >= ends.unsqueeze(-2)).sum(-1)
             order = keys.squeeze(-2).argsort(-1)
             labels = torch.zeros_like(order).scatter(-1, order, slots.expand(order.shape))
@@ -155,7 +155,7 @@ def _pick(keys: Tensor, first: Tensor) -> Tensor:
     :param Tensor keys: one for each stage and element, (..., K - 1, N).
     :param Tensor first: how many are taken, as a mask of ranks, (..., K, N).
     """
-    stages = keys.shape[-2]
+    stages = int(keys.shape[-2])
     labels = torch.full_like(keys[..., 0, :], stages, dtype=torch.long)
     for k in range(stages):
         free = labels == stages

@@ -36,7 +36,7 @@ def wallenius_partition_mean(log_scores: Tensor, sizes: Tensor) -> Tensor:
     theta = log_scores.double().mT
     until = wallenius_mean(theta, torch.ones_like(theta), sizes.cumsum(-1)[..., :-1])
     ends = torch.zeros_like(until[..., :1, :]), torch.ones_like(until[..., :1, :])
-    if not until.shape[-2]:
+    if not int(until.shape[-2]):
         ends = torch.zeros_like(theta), torch.ones_like(theta)
     until = torch.cat([ends[0], until, ends[1]], -2)
     return until.diff(dim=-2).mT.to(log_scores.dtype)
@@ -68,7 +68,7 @@ def wallenius_mean_field(log_scores: Tensor, sizes: Tensor) -> Tensor:
     tensor([[0.6823, 0.3177],
             [0.3177, 0.6823]])
     """
-    groups = sizes.shape[-1]
+    groups = int(sizes.shape[-1])
     scores = log_scores.double().expand(*log_scores.shape[:-1], groups)
     left = torch.ones_like(scores[..., 0])
     result = []
