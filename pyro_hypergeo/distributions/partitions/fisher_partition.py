@@ -14,8 +14,8 @@ from ...ops.partitions.chain import (
     fisher_partition_sample,
 )
 from ...ops.partitions.mean_field import mean_field
-from .parameters import check_never_stuck
 from ...ops.partitions.tilt import partition_tilt
+from .parameters import check_never_stuck
 from .partition import Partition
 
 
