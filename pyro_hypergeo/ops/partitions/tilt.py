@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..autograd import apply
-from ..tracing import may_branch
+from ..tracing import inside_transform, may_branch
 
 # Measured for 6 to 1000 elements, 3 to 30 groups, sizes from equal to N - K + 1, 1, ..., 1. For
 # scores with a standard deviation of 1: 4 to 7 steps. For 10: 7 to 20. For 100 to 10,000: up to 31.
@@ -89,7 +89,36 @@ def partition_tilt(log_scores: Tensor, sizes: Tensor) -> Tensor:
 def solve_tilt(log_scores: Tensor, sizes: Tensor) -> Tensor:
     """The shifts, (..., K), in float64 and without a gradient; 0 for empty groups."""
     scores, wanted = _broadcast(log_scores.detach(), sizes.detach())
+    if inside_transform():
+        return _solve(scores, wanted)
     return _minimum(_problem(scores, wanted), wanted)
+
+
+# One operation: a trace, and compiled code, need not hold all steps. Its first call takes a second.
+@torch.library.custom_op(
+    "pyro_hypergeo::solve_tilt",
+    mutates_args=(),
+    schema="(Tensor log_scores, Tensor sizes) -> Tensor",
+)
+def _solve(log_scores: Tensor, sizes: Tensor) -> Tensor:
+    return _minimum(_problem(log_scores, sizes), sizes)
+
+
+@_solve.register_fake
+def _solve_fake(log_scores: Tensor, sizes: Tensor) -> Tensor:
+    return torch.empty_like(sizes, memory_format=torch.contiguous_format)
+
+
+@_solve.register_vmap
+def _solve_mapped(
+    info: Any, in_dims: tuple[int | None, int | None], log_scores: Tensor, sizes: Tensor
+) -> tuple[Tensor, int]:
+    batch = info.batch_size
+    scores, wanted = (
+        x.expand(batch, *x.shape) if dim is None else x.movedim(dim, 0)
+        for x, dim in zip((log_scores, sizes), in_dims, strict=True)
+    )
+    return _solve(scores, wanted), 0
 
 
 def tilt_at(log_scores: Tensor, sizes: Tensor, shifts: Tensor) -> Tensor:

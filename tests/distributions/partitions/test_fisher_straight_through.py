@@ -22,6 +22,7 @@ from pyro_hypergeo import (
     FisherHypergeometricStraightThrough,
     FisherPartition,
     FisherPartitionStraightThrough,
+    RelaxedFisherHypergeometric,
     WalleniusPartition,
     ops,
 )
@@ -114,6 +115,12 @@ def test_sizes_whose_draws_carry_no_gradient() -> None:
     law = FisherPartitionStraightThrough(counts(weights, FisherHypergeometric), scores)
     found = torch.autograd.grad(law.rsample().square().sum(), (weights, scores), allow_unused=True)
     assert found[0] is None and found[1] is not None
+
+
+def test_soft_counts_are_refused() -> None:
+    soft = RelaxedFisherHypergeometric(0.5, ELEMENTS, [4, 4, 3], log_weights=leaf(GROUPS))
+    with pytest.raises(ValueError, match="draws of RelaxedFisherHypergeometric are real numbers"):
+        FisherPartitionStraightThrough(soft, leaf(ELEMENTS, GROUPS))
 
 
 def test_without_a_gradient_nothing_moves() -> None:
