@@ -18,6 +18,7 @@ from torch import Tensor
 Labels = tuple[int, ...]
 
 
+@functools.cache
 def every_partition(elements: int, groups: int) -> Tensor:
     """All K^N one-hot matrices; the labels of matrix i are the digits of i in base K."""
     labels = torch.tensor(list(itertools.product(range(groups), repeat=elements)))
@@ -25,7 +26,7 @@ def every_partition(elements: int, groups: int) -> Tensor:
 
 
 def partitions_of(sizes: list[int]) -> Tensor:
-    """All one-hot matrices whose columns sum to the sizes."""
+    """All one-hot matrices whose columns sum to the sizes, in the order of their labels."""
     matrices = every_partition(sum(sizes), len(sizes))
     return matrices[(matrices.sum(-2) == torch.tensor(sizes)).all(-1)]
 

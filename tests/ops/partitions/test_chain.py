@@ -77,7 +77,7 @@ def test_near_to_the_law_without_an_order(sizes: list[int], spread: float) -> No
 
 @pytest.mark.parametrize("sizes, spread", [([2, 2, 2, 2], 1.0), ([4, 2, 1, 1], 3.0)])
 def test_near_to_the_law_without_an_order_for_four_groups(sizes: list[int], spread: float) -> None:
-    divergences = [divergence(sizes, spread * torch.randn(8, 4)) for _ in range(10)]
+    divergences = [divergence(sizes, spread * torch.randn(8, 4)) for _ in range(5)]
     assert torch.stack(divergences).amax() < 0.15
 
 
@@ -99,16 +99,16 @@ def divergence(sizes: list[int], scores: Tensor) -> Tensor:
 def test_draws_have_the_law(sizes: list[int]) -> None:
     scores, n = 1.5 * torch.randn(6, 3), torch.tensor(sizes)
     every = oracle.partitions_of(sizes)
-    draws = fisher_partition_sample(scores, n, torch.Size([100_000]))
+    draws = fisher_partition_sample(scores, n, torch.Size([50_000]))
     probs = fisher_partition_log_prob(every, scores, n).exp()
     found = oracle.number(draws).bincount(minlength=729)[oracle.number(every)]
-    assert found.sum() == 100_000
+    assert found.sum() == 50_000
     # Rare ones together: the statistic needs a few of each.
-    rare = probs * 100_000 < 5
+    rare = probs * 50_000 < 5
     found = torch.cat([found[~rare], found[rare].sum(0, keepdim=True)])
     probs = torch.cat([probs[~rare], probs[rare].sum(0, keepdim=True)])
     keep = probs > 0
-    assert stats.chisquare(found[keep].numpy(), 1e5 * probs[keep].numpy()).pvalue > 1e-3
+    assert stats.chisquare(found[keep].numpy(), 5e4 * probs[keep].numpy()).pvalue > 1e-3
 
 
 def test_draws_of_many_elements_have_the_mean_of_the_first_group() -> None:
