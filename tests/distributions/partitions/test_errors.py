@@ -94,7 +94,7 @@ def test_scores_of_minus_infinity_are_legal_if_no_draw_can_be_stuck(
     every, n = oracle.every_partition(4, 3), torch.tensor(sizes)
     legal = 0
     masks = list(itertools.product([0.0, -INF], repeat=12))
-    for i in torch.randperm(len(masks))[:150].tolist():
+    for i in torch.randperm(len(masks))[:60].tolist():
         scores = torch.tensor(masks[i]).reshape(4, 3)
         try:
             law = cls(n, scores)
@@ -105,7 +105,7 @@ def test_scores_of_minus_infinity_are_legal_if_no_draw_can_be_stuck(
         total = cls(n, scores, validate_args=False).log_prob(every).exp().sum()
         torch.testing.assert_close(total, torch.tensor(1.0))
         assert not law.sample().isnan().any()
-    assert legal > 5
+    assert legal > 2
 
 
 def test_a_draft_that_may_be_stuck() -> None:
