@@ -14,12 +14,13 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 from torch.distributions.utils import lazy_property
 
-from ...ops.errors import at_index, check, first_of, shown
+from ...ops.errors import at_index, first_of, shown
 from ...ops.partitions.assignment_sample import assignment_sample
 from ...ops.partitions.assignments import assignment_marginals, log_assignments
 from ..arrays import Numbers, as_tensor
 from ..constraints import hypergeometric_counts, log_weight
 from ..observations import check_shape, impossible
+from .elements import check_scores, rows_present
 
 
 class PoissonMultinomial(TorchDistribution):
@@ -108,7 +109,7 @@ class PoissonMultinomial(TorchDistribution):
                 "Expected `log_scores` of shape (..., N, K) for N elements and K labels, but got "
                 f"shape {tuple(scores.shape)}."
             )
-        self.present = None if present is None else _rows(present, scores)
+        self.present = None if present is None else rows_present(present, scores)
         batch = (scores.shape[:-1] if self.present is None else self.present.shape)[:-1]
         shape = batch + scores.shape[-2:]
         # Only a leaf of the autograd graph can be copied; an expanded tensor is none.
@@ -116,17 +117,9 @@ class PoissonMultinomial(TorchDistribution):
         if validate_args is None:
             validate_args = self._validate_args
         if validate_args:
-            self._check()
+            check_scores(self.log_scores, self._there)
         super().__init__(batch, scores.shape[-1:], validate_args=False)
         self._validate_args = validate_args
-
-    def _check(self) -> None:
-        absent = ~self._there
-        scores = self.log_scores
-        legal = (scores < torch.inf) | absent.unsqueeze(-1)
-        check("log_scores", scores, legal, "numbers, or -inf for a label that is ruled out")
-        some = (scores > -torch.inf).any(-1) | absent
-        check("log_scores", scores, some, "above -inf for a label of each element", event_dim=1)
 
     @property
     def _there(self) -> Tensor:
@@ -284,17 +277,3 @@ class PoissonMultinomial(TorchDistribution):
             f"between 0 and {[shown(x) for x in most]} that sum to the number of elements, "
             f"{total}, but found {counts.tolist()}{at_index(first)}."
         )
-
-
-def _rows(present: Numbers, scores: Tensor) -> Tensor:
-    there = as_tensor(present, scores.device, "present")
-    try:
-        rows = torch.broadcast_shapes(scores.shape[:-1], there.shape)
-    except RuntimeError:
-        rows = Size()
-    if there.dim() < 1 or rows[-1:] != scores.shape[-2:-1]:
-        raise ValueError(
-            "Expected `present` of shape (..., N) that broadcasts with `log_scores` of shape "
-            f"(..., N, K), but got shapes {tuple(there.shape)} and {tuple(scores.shape)}."
-        )
-    return there.bool().expand(rows)

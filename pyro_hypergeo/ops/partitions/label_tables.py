@@ -183,7 +183,7 @@ class _LogSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         labels = apply(_Marginals, *ctx.saved_tensors, ctx.chunks)
-        return (grad[..., None, None] * labels, *(None,) * (len(LabelProblem._fields) + 1))
+        return (grad[..., None, None] * labels, *(None,) * len(ctx.saved_tensors))
 
     @staticmethod
     def jvp(ctx: Any, direction: Tensor, *_: Any) -> Tensor:
