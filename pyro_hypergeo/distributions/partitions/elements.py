@@ -9,6 +9,7 @@ import torch
 from torch import Size, Tensor
 
 from ...ops.errors import check
+from ...ops.tracing import static_shape
 from ..arrays import Numbers, as_tensor
 
 
@@ -18,14 +19,15 @@ def rows_present(present: Numbers, scores: Tensor) -> Tensor:
     :raises ValueError: if the shapes do not fit.
     """
     there = as_tensor(present, scores.device, "present")
+    of_scores, given = static_shape(scores), static_shape(there)
     try:
-        rows = torch.broadcast_shapes(scores.shape[:-1], there.shape)
+        rows = torch.broadcast_shapes(of_scores[:-1], given)
     except RuntimeError:
         rows = Size()
-    if there.dim() < 1 or rows[-1:] != scores.shape[-2:-1]:
+    if not given or rows[-1:] != of_scores[-2:-1]:
         raise ValueError(
             "Expected `present` of shape (..., N) that broadcasts with `log_scores` of shape "
-            f"(..., N, K), but got shapes {tuple(there.shape)} and {tuple(scores.shape)}."
+            f"(..., N, K), but got shapes {given} and {of_scores}."
         )
     return there.bool().expand(rows)
 

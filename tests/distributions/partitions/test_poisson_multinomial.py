@@ -188,3 +188,22 @@ def test_inside_a_pyro_model_with_latent_scores() -> None:
     for _ in range(20):
         svi.step()
     assert_close(PoissonMultinomial(guide()["scores"]).mean.argmax(), torch.tensor(0))
+
+
+def test_jit_trace_elbo_has_the_same_loss() -> None:
+    images = torch.randn(4, 5, 2)
+    counts = PoissonMultinomial(torch.randn(4, 5, 3)).sample()
+
+    def model(images: Tensor) -> None:
+        weight = pyro.param("weight", torch.ones(2, 3).tril())
+        with pyro.plate("bags", 4):
+            pyro.sample("counts", PoissonMultinomial(images @ weight), obs=counts)
+
+    plain = pyro.infer.Trace_ELBO().differentiable_loss(model, lambda *_: None, images)
+    jit = pyro.infer.JitTrace_ELBO(ignore_jit_warnings=True)
+    losses = [jit.differentiable_loss(model, lambda *_: None, images) for _ in range(2)]
+    weight = pyro.param("weight").unconstrained()
+    (expected,) = torch.autograd.grad(plain, weight)
+    for loss in losses:
+        assert_close(loss, plain)
+    assert_close(torch.autograd.grad(losses[1], weight)[0], expected)
