@@ -25,6 +25,7 @@ from .partitions.fisher_partition import FisherPartition
 from .partitions.fisher_straight_through import FisherPartitionStraightThrough
 from .partitions.partition import Partition
 from .partitions.plackett_luce import PlackettLuce
+from .partitions.poisson_multinomial import PoissonMultinomial
 from .partitions.wallenius_partition import WalleniusPartition
 from .relaxed import RelaxedFisherHypergeometric
 from .straight_through import FisherHypergeometricStraightThrough
@@ -46,6 +47,7 @@ __all__ = [
     "MultivariateHypergeometric",
     "Partition",
     "PlackettLuce",
+    "PoissonMultinomial",
     "RelaxedFisherHypergeometric",
     "StraightThrough",
     "UrnLaw",

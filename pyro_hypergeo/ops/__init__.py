@@ -26,8 +26,8 @@ Nothing is differentiable in sizes or totals.
 
 **Devices.** Tensors stay on their device. A function reads a number from the device for three
 reasons only. It needs the size of a table; then its cost names a size. A loop ends on data:
-``sample``, ``wallenius_sample``, ``wallenius_mode``. Or it checks: ``posterior_sample``,
-``wallenius_entropy``.
+``sample``, ``wallenius_sample``, ``wallenius_mode``, the sums over labellings. Or it checks:
+``posterior_sample``, ``assignment_sample``, ``wallenius_entropy``.
 
 **Rooms.** Five folders stand on a few ground files. An arrow means "may import". No import runs
 back, and ``fisher`` and ``wallenius`` do not import each other::
@@ -65,11 +65,14 @@ from .gradients.mean import mean_gradient, wallenius_mean_gradient
 from .gradients.registry import estimators
 from .gradients.soft_counts import relaxed_sample
 from .law import ExponentialFamily, Law, LogLikelihood, State
+from .partitions.assignment_sample import assignment_sample
+from .partitions.assignments import assignment_marginals, log_assignments
 from .partitions.chain import (
     fisher_partition_log_prob,
     fisher_partition_mean,
     fisher_partition_sample,
 )
+from .partitions.label_evidence import log_label_evidence
 from .partitions.labels import labels_to_partition, partition_to_labels
 from .partitions.mean_field import mean_field
 from .partitions.plackett_luce import plackett_luce_log_prob, plackett_luce_sample
@@ -101,6 +104,8 @@ __all__ = [
     "Urn",
     "WALLENIUS",
     "affine_gradient",
+    "assignment_marginals",
+    "assignment_sample",
     "counts_to_mask",
     "counts_to_one_hot",
     "covariance",
@@ -113,11 +118,13 @@ __all__ = [
     "gumbel_gradient",
     "implicit_gradient",
     "labels_to_partition",
+    "log_assignments",
     "log_binomial_coefficient",
     "log_binomial_pmf",
     "log_elementary_symmetric",
     "log_elementary_symmetrics",
     "log_evidence",
+    "log_label_evidence",
     "log_marginal",
     "log_marginals",
     "log_partition",

@@ -18,4 +18,16 @@ Files for laws of partitions:
 ``tilt``               the shifts of scores with which independent labels have the sizes on average
 ``mean_field``         these independent labels
 =====================  =============================================================================
+
+Files for sums over labellings. All of them stand on tables in linear space:
+
+=====================  =============================================================================
+``assignments``        the sum for known counts, and the probability of each label
+``assignment_sample``  draws of labels for known counts
+``label_evidence``     the sum for counts that have Fisher's law
+``bags``               bags with known counts become a problem
+``label_problem``      a problem: shifted, sorted, and cut into chunks of similar counts
+``label_shifts``       the column shifts at which no table underflows, and why
+``label_tables``       forward and backward tables of a chunk
+=====================  =============================================================================
 """
