@@ -22,7 +22,7 @@ drawn, everything drawn, empty groups, weights of 0. An impossible count vector 
 log-probability ``-inf``.
 
 **Gradients.** Results are differentiable in the log-weights, except for exact draws and modes.
-Nothing is differentiable in sizes or totals.
+Nothing is differentiable in sizes or totals, but for :func:`partition_tilt` and :func:`mean_field`.
 
 **Devices.** Tensors stay on their device. A function reads a number from the device for three
 reasons only. It needs the size of a table; then its cost names a size. A loop ends on data:

@@ -34,10 +34,12 @@ class AllTuples:
         draws, number = sample_shape
         indices = list(itertools.product(range(len(self.events)), repeat=draws))
         assert len(indices) == number
-        return self.events[torch.tensor(indices)].transpose(0, 1)
+        self.indices = torch.tensor(indices).T
+        return self.events[self.indices]
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return self.law.log_prob(value)
+        assert torch.equal(value, self.events[self.indices])
+        return self.law.log_prob(self.events)[self.indices]
 
 
 def partitions(elements: int, groups: int) -> Tensor:
@@ -108,8 +110,9 @@ def test_gradient_is_unbiased(name: str) -> None:
 
 
 def test_more_draws_are_unbiased_too_and_have_less_noise() -> None:
-    weights, scores = torch.randn(2), torch.randn(3, 2, requires_grad=True)
-    law, events = FisherPartition(sizes(weights, 3), scores), partitions(3, 2)
+    scores = torch.randn(3, 2, requires_grad=True)
+    law, events = FisherPartition([2, 1], scores), partitions(3, 2)
+    events = events[events.sum(-2)[:, 0] == 2]
 
     def f(y: Tensor) -> Tensor:
         return (y[..., 0, :] * y[..., 1, :]).sum(-1) * (1 + y[..., 2, 0])
@@ -129,7 +132,7 @@ def test_more_draws_are_unbiased_too_and_have_less_noise() -> None:
         torch.testing.assert_close(torch.einsum("s,sek->ek", weight.flatten(), gradients), wanted)
         squares = (gradients - wanted).square().sum((-1, -2))
         noise.append(float(weight.flatten() @ squares))
-    assert noise[1] < 0.6 * noise[0]
+    assert noise[1] < 0.7 * noise[0]
 
 
 def test_constant_function_has_no_noise() -> None:

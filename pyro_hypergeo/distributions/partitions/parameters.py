@@ -129,7 +129,8 @@ def check_partition(parameters: PartitionParameters) -> None:
     fits = (scores > -torch.inf).any(-1)
     check("log_scores", scores, fits, "not all -inf for an element", event_dim=1)
     if isinstance(sizes, Distribution):
-        if not sizes.support.is_discrete:
+        support: Any = sizes.support
+        if not support.is_discrete:
             raise ValueError(
                 "Expected `sizes` to be numbers, or a distribution of whole counts, but the draws "
                 f"of {type(sizes).__name__} are real numbers. "

@@ -9,8 +9,7 @@ shape ``(..., K)``: how many elements each group has. They sum to :math:`N`.
 
 Files for laws of partitions:
 
-=====================  ===========================================================================================  =============================================================================
-
+=====================  =============================================================================
 ``chain``              Fisher's: each group is a subset of those left, with tilted scores
 ``race``               Wallenius': group after group picks, element by element
 ``race_mean``          where the elements of a race go on average
@@ -18,7 +17,8 @@ Files for laws of partitions:
 ``labels``             labels and one-hot matrices, and which of them are possible
 ``tilt``               the shifts of scores with which independent labels have the sizes on average
 ``mean_field``         these independent labels
-=======
+=====================  =============================================================================
+
 Files for sums over labellings. All of them stand on tables in linear space:
 
 =====================  =============================================================================
