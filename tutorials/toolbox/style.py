@@ -70,7 +70,21 @@ def name_lines(axes: Axes, colors: Mapping[str, str] = PALETTE, gap: float = 0.0
         axes.text(1 + gap, y, line.get_label(), color=color, transform=transform, va="center")
 
 
-def save(figure: Figure, name: str) -> None:
-    """Save a picture for the pages beside the notebooks, in full runs only."""
-    if "CI" not in os.environ:
-        figure.savefig(Path(name), bbox_inches="tight")
+def save(figure: Figure, name: str, width: int | None = None) -> None:
+    """Save a picture for the pages beside the notebooks, in full runs only.
+
+    With a ``width``, in pixels, it keeps the margins of the figure and has this width.
+    """
+    if "CI" in os.environ:
+        return
+    path = Path(name)
+    path.parent.mkdir(exist_ok=True)
+    if width is None:
+        figure.savefig(path, bbox_inches="tight")
+    else:
+        figure.savefig(path, dpi=width / figure.get_figwidth(), bbox_inches=None)
+
+
+def thumbnail(figure: Figure, name: str) -> None:
+    """Save the picture of a notebook for the gallery in ``tutorials/README.md``."""
+    save(figure, f"thumbnails/{name}.png", width=600)
