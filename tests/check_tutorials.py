@@ -100,7 +100,8 @@ def main(names: list[str]) -> int:
         for name in chosen:
             path = copy / f"{name}.ipynb"
             lines = differences(read(path), run(path, timeout=1200))
-            print(f"{name}: {'stale' if lines else 'the stored text is what it prints'}", flush=True)
+            verdict = "stale" if lines else "the stored text is what it prints"
+            print(f"{name}: {verdict}", flush=True)
             print("\n".join(lines), end="\n" if lines else "", flush=True)
             stale += bool(lines)
     return stale
