@@ -68,19 +68,23 @@ def masked(text: str) -> str:
     return ROUNDING.sub("tiny", TIME.sub(" time", text))
 
 
+def text_of(output: Any) -> str:
+    """What a reader sees as text: all but the words that stand for a picture."""
+    data = output.get("data", {})
+    return output.get("text", "" if "image/png" in data else data.get("text/plain", "") + "\n")
+
+
 def printed(notebook: Any) -> list[str]:
     """The lines that the cells print, each after the number of its cell.
 
-    The text of a picture is not one. Cells with the tag "timing" are left out.
+    Cells with the tag "timing" are left out.
     """
     lines = []
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type != "code" or "timing" in cell.metadata.get("tags", []):
             continue
-        for output in cell.outputs:
-            data = output.get("data", {})
-            text = output.get("text", "" if "image/png" in data else data.get("text/plain", ""))
-            lines += [f"[{index}] {masked(line)}".rstrip() for line in text.splitlines()]
+        text = "".join(text_of(output) for output in cell.outputs)
+        lines += [f"[{index}] {line}".rstrip() for line in masked(text).splitlines()]
     return lines
 
 
