@@ -27,6 +27,7 @@ REPEATABLE = [
     "01_getting_started",
     "02_exact_and_differentiable",
     "03_enumeration",
+    "03b_subsets_and_hidden_labels",
     "06_fisher_or_wallenius",
 ]
 

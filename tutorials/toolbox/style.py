@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 # A method has the same colour in every notebook. The colours are those of Okabe and Ito (2008),
 # which people with colour-blindness can tell apart too.
@@ -83,11 +84,9 @@ def save(figure: Figure, name: str, **options: Any) -> None:
         figure.savefig(path, **{"bbox_inches": "tight", **options})
 
 
-def thumbnail(figure: Figure, name: str, axes: Axes | None = None, width: int = 600) -> None:
-    """Save a figure, or one panel of it, for the gallery in ``tutorials/README.md``."""
+def thumbnail(figure: Figure, name: str, *panels: Axes, width: int = 600) -> None:
+    """Save a figure, or some of its panels, for the gallery in ``tutorials/README.md``."""
     figure.draw_without_rendering()  # the layout is known only after that
-    box = (axes or figure).get_tightbbox()
-    if axes is not None:
-        box = box.transformed(figure.dpi_scale_trans.inverted())
-    box = box.padded(0.05)
+    pixels = Bbox.union([axes.get_tightbbox() for axes in panels or figure.axes])
+    box = pixels.transformed(figure.dpi_scale_trans.inverted()).padded(0.05)
     save(figure, f"thumbnails/{name}.png", dpi=width / box.width, bbox_inches=box)
