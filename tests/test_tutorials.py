@@ -31,7 +31,6 @@ LONGEST_CELL = 25
 OLD = {
     "04_weak_supervision",
     "05_clustering",
-    "07_scaling",
 }
 
 
