@@ -15,6 +15,7 @@ from .fisher import FisherHypergeometric
 from .group_count import GroupCount
 from .hypergeometric import Hypergeometric
 from .laws import LAWS, law_of
+from .partitions.poisson_multinomial import PoissonMultinomial
 from .relaxed import RelaxedFisherHypergeometric
 from .straight_through import FisherHypergeometricStraightThrough
 from .straight_through_mixin import StraightThrough
@@ -31,6 +32,7 @@ __all__ = [
     "Hypergeometric",
     "LAWS",
     "MultivariateHypergeometric",
+    "PoissonMultinomial",
     "RelaxedFisherHypergeometric",
     "StraightThrough",
     "UrnLaw",

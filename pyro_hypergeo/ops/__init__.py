@@ -26,8 +26,8 @@ Nothing is differentiable in sizes or totals.
 
 **Devices.** Tensors stay on their device. A function reads a number from the device for three
 reasons only. It needs the size of a table; then its cost names a size. A loop ends on data:
-``sample``, ``wallenius_sample``, ``wallenius_mode``. Or it checks: ``posterior_sample``,
-``wallenius_entropy``.
+``sample``, ``wallenius_sample``, ``wallenius_mode``, the sums over labellings. Or it checks:
+``posterior_sample``, ``assignment_sample``, ``wallenius_entropy``.
 
 **Rooms.** Five folders stand on a few ground files. An arrow means "may import". No import runs
 back, and ``fisher`` and ``wallenius`` do not import each other::
@@ -65,6 +65,9 @@ from .gradients.mean import mean_gradient, wallenius_mean_gradient
 from .gradients.registry import estimators
 from .gradients.soft_counts import relaxed_sample
 from .law import ExponentialFamily, Law, LogLikelihood, State
+from .partitions.assignment_sample import assignment_sample
+from .partitions.assignments import assignment_marginals, log_assignments
+from .partitions.label_evidence import log_label_evidence
 from .support import enumerate_counts, support_exceeds, support_size
 from .urn import Bounds, Urn, make_urn
 from .wallenius.density import wallenius_log_prob
@@ -90,6 +93,8 @@ __all__ = [
     "Urn",
     "WALLENIUS",
     "affine_gradient",
+    "assignment_marginals",
+    "assignment_sample",
     "counts_to_mask",
     "counts_to_one_hot",
     "covariance",
@@ -98,11 +103,13 @@ __all__ = [
     "estimators",
     "gumbel_gradient",
     "implicit_gradient",
+    "log_assignments",
     "log_binomial_coefficient",
     "log_binomial_pmf",
     "log_elementary_symmetric",
     "log_elementary_symmetrics",
     "log_evidence",
+    "log_label_evidence",
     "log_marginal",
     "log_marginals",
     "log_partition",
