@@ -88,6 +88,7 @@ def test_outputs_of_a_full_run_are_stored(path: Path) -> None:
 
 
 def test_gallery_lists_every_notebook_and_its_pictures_exist() -> None:
+    assert "](tutorials/README.md)" in (TUTORIALS.parent / "README.md").read_text(encoding="utf-8")
     gallery = (TUTORIALS / "README.md").read_text(encoding="utf-8")
     assert re.findall(r"\]\((\w+\.ipynb)\)", gallery) == [path.name for path in NOTEBOOKS]
     shown = re.findall(r'src="([^"]+)"', gallery)
