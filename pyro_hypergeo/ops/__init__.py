@@ -22,7 +22,7 @@ drawn, everything drawn, empty groups, weights of 0. An impossible count vector 
 log-probability ``-inf``.
 
 **Gradients.** Results are differentiable in the log-weights, except for exact draws and modes.
-Nothing is differentiable in sizes or totals.
+Nothing is differentiable in sizes or totals, but for :func:`partition_tilt` and :func:`mean_field`.
 
 **Devices.** Tensors stay on their device. A function reads a number from the device for three
 reasons only. It needs the size of a table; then its cost names a size. A loop ends on data:
@@ -67,7 +67,18 @@ from .gradients.soft_counts import relaxed_sample
 from .law import ExponentialFamily, Law, LogLikelihood, State
 from .partitions.assignment_sample import assignment_sample
 from .partitions.assignments import assignment_marginals, log_assignments
+from .partitions.chain import (
+    fisher_partition_log_prob,
+    fisher_partition_mean,
+    fisher_partition_sample,
+)
 from .partitions.label_evidence import log_label_evidence
+from .partitions.labels import labels_to_partition, partition_to_labels
+from .partitions.mean_field import mean_field
+from .partitions.plackett_luce import plackett_luce_log_prob, plackett_luce_sample
+from .partitions.race import wallenius_partition_log_prob, wallenius_partition_sample
+from .partitions.race_mean import wallenius_mean_field, wallenius_partition_mean
+from .partitions.tilt import partition_tilt
 from .support import enumerate_counts, support_exceeds, support_size
 from .urn import Bounds, Urn, make_urn
 from .wallenius.density import wallenius_log_prob
@@ -101,8 +112,12 @@ __all__ = [
     "entropy",
     "enumerate_counts",
     "estimators",
+    "fisher_partition_log_prob",
+    "fisher_partition_mean",
+    "fisher_partition_sample",
     "gumbel_gradient",
     "implicit_gradient",
+    "labels_to_partition",
     "log_assignments",
     "log_binomial_coefficient",
     "log_binomial_pmf",
@@ -118,8 +133,13 @@ __all__ = [
     "log_weights_from_mean",
     "make_urn",
     "mean",
+    "mean_field",
     "mean_gradient",
     "mode",
+    "partition_to_labels",
+    "plackett_luce_log_prob",
+    "plackett_luce_sample",
+    "partition_tilt",
     "posterior_log_marginals",
     "posterior_sample",
     "relaxed_sample",
@@ -136,7 +156,11 @@ __all__ = [
     "wallenius_log_weights_from_mean",
     "wallenius_mean",
     "wallenius_mean_gradient",
+    "wallenius_mean_field",
     "wallenius_mode",
+    "wallenius_partition_log_prob",
+    "wallenius_partition_mean",
+    "wallenius_partition_sample",
     "wallenius_sample",
     "wallenius_variance",
     "zero_sum_coordinates",

@@ -24,6 +24,7 @@ from tests.benchmarks import (
     chain,
     density,
     gradients,
+    partition_gradients,
     partitions,
     regression,
     sampling,
@@ -44,6 +45,8 @@ TABLES: dict[str, Callable[[float], list[Row]]] = {
     "regression": regression.regression,
     "gradients": gradients.gradients,
     "costs": gradients.costs,
+    "partition-gradients": partition_gradients.partition_gradients,
+    "partition-costs": partition_gradients.partition_costs,
 }
 
 

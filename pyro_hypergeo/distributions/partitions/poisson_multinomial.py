@@ -14,12 +14,14 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 from torch.distributions.utils import lazy_property
 
-from ...ops.errors import at_index, check, first_of, shown
+from ...ops.errors import at_index, first_of, shown
 from ...ops.partitions.assignment_sample import assignment_sample
 from ...ops.partitions.assignments import assignment_marginals, log_assignments
+from ...ops.tracing import static_shape
 from ..arrays import Numbers, as_tensor
 from ..constraints import hypergeometric_counts, log_weight
 from ..observations import check_shape, impossible
+from .elements import check_scores, rows_present
 
 
 class PoissonMultinomial(TorchDistribution):
@@ -103,30 +105,23 @@ class PoissonMultinomial(TorchDistribution):
         scores = as_tensor(log_scores, None, "log_scores")
         if not scores.is_floating_point():
             scores = scores.to(torch.get_default_dtype())
-        if scores.dim() < 2 or scores.shape[-1] < 1:
+        given = static_shape(scores)
+        if len(given) < 2 or given[-1] < 1:
             raise ValueError(
                 "Expected `log_scores` of shape (..., N, K) for N elements and K labels, but got "
-                f"shape {tuple(scores.shape)}."
+                f"shape {given}."
             )
-        self.present = None if present is None else _rows(present, scores)
-        batch = (scores.shape[:-1] if self.present is None else self.present.shape)[:-1]
-        shape = batch + scores.shape[-2:]
+        self.present = None if present is None else rows_present(present, scores)
+        rows = given[:-1] if self.present is None else static_shape(self.present)
+        shape = Size((*rows, given[-1]))
         # Only a leaf of the autograd graph can be copied; an expanded tensor is none.
-        self.log_scores = scores if scores.shape == shape else scores.expand(shape)
+        self.log_scores = scores if given == shape else scores.expand(shape)
         if validate_args is None:
             validate_args = self._validate_args
         if validate_args:
-            self._check()
-        super().__init__(batch, scores.shape[-1:], validate_args=False)
+            check_scores(self.log_scores, self._there)
+        super().__init__(shape[:-2], shape[-1:], validate_args=False)
         self._validate_args = validate_args
-
-    def _check(self) -> None:
-        absent = ~self._there
-        scores = self.log_scores
-        legal = (scores < torch.inf) | absent.unsqueeze(-1)
-        check("log_scores", scores, legal, "numbers, or -inf for a label that is ruled out")
-        some = (scores > -torch.inf).any(-1) | absent
-        check("log_scores", scores, some, "above -inf for a label of each element", event_dim=1)
 
     @property
     def _there(self) -> Tensor:
@@ -179,7 +174,7 @@ class PoissonMultinomial(TorchDistribution):
         """The same distribution with a larger batch shape; nothing is computed again."""
         new: Any = type(self).__new__(type(self)) if _instance is None else _instance
         batch_shape = Size(batch_shape)
-        shape = batch_shape + self.log_scores.shape[-2:]
+        shape = batch_shape + static_shape(self.log_scores)[-2:]
         new.log_scores = self.log_scores.expand(shape)
         new.present = None if self.present is None else self.present.expand(shape[:-1])
         if "log_probs" in self.__dict__:
@@ -234,11 +229,11 @@ class PoissonMultinomial(TorchDistribution):
         """Exact draws, of shape ``sample_shape + batch_shape + (K,)``."""
         with torch.no_grad():
             cdf = self.log_probs.exp().cumsum(-1)
-            shape = self._extended_shape(sample_shape)[:-1] + cdf.shape[-2:-1]
+            shape = self._extended_shape(sample_shape)[:-1] + static_shape(cdf)[-2:-1]
             # Just below the total. So the label has positive probability.
             uniform = torch.rand(shape, dtype=cdf.dtype, device=cdf.device) * (1 - 2**-52)
             labels = (cdf <= (uniform * cdf[..., -1]).unsqueeze(-1)).sum(-1, keepdim=True)
-            chosen = labels == torch.arange(cdf.shape[-1], device=cdf.device)
+            chosen = labels == torch.arange(self.event_shape[0], device=cdf.device)
             return (chosen & self._there.unsqueeze(-1)).sum(-2).to(self.log_scores.dtype)
 
     @property
@@ -284,17 +279,3 @@ class PoissonMultinomial(TorchDistribution):
             f"between 0 and {[shown(x) for x in most]} that sum to the number of elements, "
             f"{total}, but found {counts.tolist()}{at_index(first)}."
         )
-
-
-def _rows(present: Numbers, scores: Tensor) -> Tensor:
-    there = as_tensor(present, scores.device, "present")
-    try:
-        rows = torch.broadcast_shapes(scores.shape[:-1], there.shape)
-    except RuntimeError:
-        rows = Size()
-    if there.dim() < 1 or rows[-1:] != scores.shape[-2:-1]:
-        raise ValueError(
-            "Expected `present` of shape (..., N) that broadcasts with `log_scores` of shape "
-            f"(..., N, K), but got shapes {tuple(there.shape)} and {tuple(scores.shape)}."
-        )
-    return there.bool().expand(rows)

@@ -9,10 +9,10 @@ import torch
 from torch import Size, Tensor
 
 from ..errors import at_index, first_of
-from ..tracing import inside_transform
+from ..tracing import inside_transform, static_shape
 from .assignments import MAX_STATES
 from .bags import bags_of, problem_of
-from .label_problem import Chunk, LabelProblem, chunks_of, static_shape
+from .label_problem import Chunk, LabelProblem, chunks_of
 from .label_tables import Tables
 
 

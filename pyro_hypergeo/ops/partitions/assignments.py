@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..fisher.moments import log_partition, mean
+from ..tracing import static_shape
 from .bags import Bags, bags_of, pair_of, problem_of
-from .label_problem import chunks_of, static_shape, uncompiled
+from .label_problem import chunks_of, uncompiled
 from .label_tables import log_label_sum, marginals_of
 
 #: A table of more numbers than this is refused if the caller does not allow it.

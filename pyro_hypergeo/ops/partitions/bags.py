@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .label_problem import LabelProblem, label_problem, static_shape
+from ..tracing import static_shape
+from .label_problem import LabelProblem, label_problem
 
 
 class Bags(NamedTuple):

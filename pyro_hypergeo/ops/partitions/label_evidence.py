@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ..binomial import log_binomial_coefficient
 from ..fisher.moments import log_partition
-from ..tracing import largest, may_branch
+from ..tracing import largest, may_branch, static_shape
 from .assignments import MAX_STATES
 from .bags import Bags, bags_of
-from .label_problem import LabelProblem, chunks_of, label_problem, static_shape, uncompiled
+from .label_problem import LabelProblem, chunks_of, label_problem, uncompiled
 from .label_tables import log_label_sum
 
 

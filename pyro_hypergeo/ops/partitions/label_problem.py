@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -166,15 +165,6 @@ def chunks_of(sorted_limits: Tensor, max_states: int) -> Chunks:
             f"`FisherPartition` and weigh the draws by importance."
         )
     return Chunks(chunks)
-
-
-def static_shape(tensor: Tensor) -> tuple[int, ...]:
-    """The shape as Python numbers, also in a trace: it holds for this shape only."""
-    if not torch.jit.is_tracing():
-        return tuple(tensor.shape)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        return tuple(int(length) for length in tensor.shape)
 
 
 def uncompiled(function: Any, *arguments: Any) -> Any:

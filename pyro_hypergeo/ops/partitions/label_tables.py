@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ..autograd import apply
-from ..tracing import inside_transform
-from .label_problem import Chunk, Chunks, LabelProblem, static_shape
+from ..tracing import inside_transform, static_shape
+from .label_problem import Chunk, Chunks, LabelProblem
 
 # The backward pass keeps the tables of all elements up to so many numbers: 256 MiB. Above, it keeps
 # some, and computes those between again.
@@ -183,7 +183,7 @@ class _LogSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         labels = apply(_Marginals, *ctx.saved_tensors, ctx.chunks)
-        return (grad[..., None, None] * labels, *(None,) * (len(LabelProblem._fields) + 1))
+        return (grad[..., None, None] * labels, *(None,) * len(ctx.saved_tensors))
 
     @staticmethod
     def jvp(ctx: Any, direction: Tensor, *_: Any) -> Tensor:

@@ -188,3 +188,21 @@ def test_inside_a_pyro_model_with_latent_scores() -> None:
     for _ in range(20):
         svi.step()
     assert_close(PoissonMultinomial(guide()["scores"]).mean.argmax(), torch.tensor(0))
+
+
+def test_jit_trace_elbo_takes_the_same_steps() -> None:
+    images = torch.randn(4, 5, 2)
+    counts = PoissonMultinomial(torch.randn(4, 5, 3)).sample()
+
+    def model(images: Tensor) -> None:
+        weight = pyro.param("weight", torch.ones(2, 3).tril())
+        with pyro.plate("bags", 4):
+            pyro.sample("counts", PoissonMultinomial(images @ weight), obs=counts)
+
+    losses = []
+    for elbo in (pyro.infer.Trace_ELBO(), pyro.infer.JitTrace_ELBO()):
+        pyro.clear_param_store()
+        svi = pyro.infer.SVI(model, lambda *_: None, pyro.optim.Adam({"lr": 0.1}), elbo)
+        losses.append([svi.step(images) for _ in range(4)])
+    assert_close(torch.tensor(losses[1]), torch.tensor(losses[0]))
+    assert losses[0][3] < losses[0][0]
