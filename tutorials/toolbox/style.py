@@ -88,5 +88,5 @@ def thumbnail(figure: Figure, name: str, *panels: Axes, width: int = 600) -> Non
     """Save a figure, or some of its panels, for the gallery in ``tutorials/README.md``."""
     figure.draw_without_rendering()  # the layout is known only after that
     pixels = Bbox.union([axes.get_tightbbox() for axes in panels or figure.axes])
-    box = pixels.transformed(figure.dpi_scale_trans.inverted()).padded(0.05)
+    box = pixels.transformed(figure.dpi_scale_trans.inverted()).padded(0.12)
     save(figure, f"thumbnails/{name}.png", dpi=width / box.width, bbox_inches=box)
