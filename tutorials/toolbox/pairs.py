@@ -105,6 +105,11 @@ class Posteriors:
             tuple((v.exp() @ spread).log() for v in self.log_variances),
         )
 
+    def with_variance(self, variance: Tensor) -> Posteriors:
+        """The same means, and one variance for all images, (..., 1, d)."""
+        log_variance = variance.log().expand_as(self.means[0])
+        return Posteriors(self.means, (log_variance, log_variance))
+
 
 def kl_to_prior(mean: Tensor, log_variance: Tensor) -> Tensor:
     return (mean.square() + log_variance.exp() - 1 - log_variance) / 2

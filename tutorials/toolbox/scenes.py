@@ -12,7 +12,7 @@ from toolbox.pairs import Source
 
 NAMES = "floor hue", "wall hue", "object hue", "shape", "size", "position"
 SHAPES = "square", "disc", "triangle", "cross"
-LEVELS = torch.tensor([6, 6, 6, 4, 5, 7])  # of the six factors
+LEVELS = torch.tensor([10, 10, 10, 4, 8, 15])  # of the six factors, as many as in shapes3d
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
 
@@ -25,7 +25,7 @@ def draw_scenes(levels: Tensor) -> Tensor:
     thing = _color(hues[..., 2], 0.75, 0.25)
     rows = torch.arange(SIDE) + 0.5
     ground = (rows > 20).float().unsqueeze(-1).expand(SIDE, SIDE)
-    cover = _outline(levels[..., 3], 5 + levels[..., 4], 8 + 2.5 * levels[..., 5])
+    cover = _outline(levels[..., 3], 4.5 + 0.7 * levels[..., 4], 7.5 + 1.15 * levels[..., 5])
     floor, wall, thing = (c[..., None, None] for c in (floor, wall, thing))
     return torch.lerp(torch.lerp(wall, floor, ground), thing, cover.unsqueeze(-3)).flatten(-3)
 

@@ -145,3 +145,43 @@ def groups_of_evidence(factors: Tensor) -> list[list[int]]:
 def sum_over(factors: Tensor, groups: list[list[int]]) -> Tensor:
     """The log-Bayes factor of each group, (..., groups)."""
     return torch.stack([factors[..., g].sum(-1) for g in groups], -1)
+
+
+def shared_groups(q: Posteriors, groups: list[list[int]]) -> Tensor:
+    """The probability of each group to be shared, by the law of subsets, (..., groups)."""
+    factors = sum_over(q.log_bayes_factors(), groups)
+    return subset_posterior(factors, uniform_prior(len(groups))).inclusion_probs
+
+
+def spread_over(shared: Tensor, groups: list[list[int]]) -> Tensor:
+    """From a decision for each group to one for each dimension."""
+    mask = torch.zeros(*shared.shape[:-1], sum(map(len, groups)))
+    for value, group in zip(shared.unbind(-1), groups, strict=True):
+        mask[..., group] = value.unsqueeze(-1)
+    return mask
+
+
+def calibrate(q: Posteriors, steps: int = 30) -> Tensor:
+    """The variance of each dimension, (runs, 1, d), that explains how shared latents differ.
+
+    If a latent is shared, the encoder should say the same of both images. How far it does not is
+    learned by EM, weighted by the probability of being shared. No label is needed.
+    """
+    difference = (q.means[0] - q.means[1]).square() / 2
+    variance = torch.full_like(difference[..., :1, :], 0.1)
+    for _ in range(steps):
+        factors = q.with_variance(variance).log_bayes_factors()
+        shared = subset_posterior(factors, uniform_prior(factors.shape[-1])).inclusion_probs
+        total = (shared * difference).sum(-2, keepdim=True) + 1e-3
+        variance = (total / (shared.sum(-2, keepdim=True) + 1)).clamp(1e-4, 0.9)
+    return variance
+
+
+def calibrated_rotation(q: Posteriors, rounds: int = 3, **options: int) -> tuple[Tensor, Tensor]:
+    """The rotation of evidence and the calibrated variances after it, found in turns."""
+    rotation = torch.eye(q.means[0].shape[-1])
+    for _ in range(rounds):
+        turned = q.rotate(rotation)
+        turned = turned.with_variance(calibrate(turned))
+        rotation = rotation_of_evidence(turned, **options) @ rotation
+    return rotation, calibrate(q.rotate(rotation))

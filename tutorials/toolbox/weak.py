@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LinearRegression
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
 from pyro_hypergeo.ops import subset_posterior
@@ -81,7 +82,7 @@ def train_pairs(
     a share of the steps. In this first part, the last two methods ignore the images when they draw
     the number of shared dimensions: they draw it from its prior.
     """
-    optimizer = torch.optim.Adam(model.parameters(), lr, fused=True)
+    optimizer = torch.optim.Adam(model.requires_grad_(True).parameters(), lr, fused=True)
     for step in range(steps):
         part = step / steps
         variance = noise[0] * (noise[1] / noise[0]) ** min(1.0, part / 0.7)
@@ -135,3 +136,26 @@ def factor_scores(pairs: Pairs, q: Posteriors, mask: Tensor) -> tuple[Tensor, Te
                 scores[run, j] = fit.score(x[half:], y[half:])
         results.append(scores.mean(-1))
     return results[0], results[1]
+
+
+def level_is_read(features: Tensor, levels: Tensor, rows: Tensor) -> Tensor:
+    """Whether a linear classifier reads the level of a factor, for the second half of the rows.
+
+    It learns from those pairs of the first half that ``rows`` names.
+    """
+    half = len(features) // 2
+    known = rows[:half]
+    classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=1e-3)
+    classifier.fit(features[:half][known].numpy(), levels[:half][known].numpy())
+    return torch.from_numpy(classifier.predict(features[half:].numpy())) == levels[half:]
+
+
+def explained(means: Tensor, levels: Tensor) -> Tensor:
+    """The share of the variance of each dimension (pairs, d) that the levels of a factor explain.
+
+    It may be any function of the level. So a circle counts as much as a line.
+    """
+    one_hot = nn.functional.one_hot(levels).double()
+    centre = means.double() - means.double().mean(0)
+    by_level = (one_hot.T @ centre) / one_hot.sum(0).clamp(min=1).unsqueeze(-1)
+    return (one_hot @ by_level).square().mean(0) / centre.square().mean(0)
