@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The supports: counts that sum to a total, soft counts, and vectors that sum to zero."""
+"""The supports: counts, soft counts, vectors that sum to zero, partitions and permutations."""
 
 from __future__ import annotations
 
@@ -126,6 +126,75 @@ class _ZeroSum(Constraint):
         return "ZeroSum()"
 
 
+class _PartitionOf(Constraint):
+    """Partitions of given sizes: matrices of one-hot rows whose columns sum to the sizes.
+
+    Cost of :meth:`check`: O(N K) for each matrix.
+
+    >>> import torch
+    >>> from pyro_hypergeo.distributions import partition_of
+    >>> support = partition_of(torch.tensor([2, 1]))
+    >>> support.check(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]))
+    tensor(True)
+    >>> support.check(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]))
+    tensor(False)
+
+    :param sizes: number of elements in each group, of shape ``batch_shape + (K,)``; or a constraint
+        that says which sizes are possible.
+    :type sizes: torch.Tensor or torch.distributions.constraints.Constraint
+    """
+
+    is_discrete = True
+    event_dim = 2
+
+    def __init__(self, sizes: Tensor | Constraint) -> None:
+        self.sizes = sizes
+        super().__init__()
+
+    def check(self, value: Tensor) -> Tensor:
+        """Whether each matrix is a partition of possible sizes.
+
+        :param torch.Tensor value: matrices, of shape ``sample_shape + batch_shape + (N, K)``.
+        :return: booleans of shape ``sample_shape + batch_shape``.
+        """
+        entries = ((value == 0) | (value == 1)).all(-1).all(-1)
+        one_hot = entries & (value.sum(-1) == 1).all(-1)
+        counts = value.sum(-2)
+        if isinstance(self.sizes, Tensor):
+            return one_hot & (counts == self.sizes).all(-1)
+        return one_hot & self.sizes.check(counts)
+
+    def __repr__(self) -> str:
+        return "PartitionOf()"
+
+
+class _Permutation(Constraint):
+    """Permutations of 0, ..., N - 1.
+
+    Cost of :meth:`check`: one sort of each vector.
+
+    >>> import torch
+    >>> from pyro_hypergeo.distributions import permutation
+    >>> permutation.check(torch.tensor([[2, 0, 1], [2, 0, 2]]))
+    tensor([ True, False])
+    """
+
+    is_discrete = True
+    event_dim = 1
+
+    def check(self, value: Tensor) -> Tensor:
+        """Whether each vector is a permutation.
+
+        :param torch.Tensor value: vectors, of shape ``batch_shape + (N,)``.
+        :return: booleans of the batch shape.
+        """
+        place = torch.arange(value.shape[-1], device=value.device)
+        return (value.sort(-1).values == place).all(-1)
+
+    def __repr__(self) -> str:
+        return "Permutation()"
+
+
 class _LogWeight(Constraint):
     """A real number, or ``-inf`` for a weight of 0."""
 
@@ -149,6 +218,8 @@ hypergeometric_soft_counts = _HypergeometricSoftCounts
 log_weight = _LogWeight()
 #: Vectors of log-weights. Every real vector is one, so ``transform_to`` gives the identity.
 log_weights = independent(log_weight, 1)
+partition_of = _PartitionOf
+permutation = _Permutation()
 zero_sum = _ZeroSum()
 
 __all__ = [
@@ -156,5 +227,7 @@ __all__ = [
     "hypergeometric_soft_counts",
     "log_weight",
     "log_weights",
+    "partition_of",
+    "permutation",
     "zero_sum",
 ]

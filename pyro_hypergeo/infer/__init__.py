@@ -14,6 +14,7 @@ from .fit import fit_weights
 from .goodness_of_fit import GoodnessOfFit, LikelihoodRatio
 from .markov_counts import markov_counts
 from .maximum import NoFiniteEstimateError
+from .partition_expectation import partition_expectation
 from .regression import (
     ChiSquareTest,
     RegressionFit,
@@ -47,5 +48,6 @@ __all__ = [
     "expectation",
     "fit_weights",
     "markov_counts",
+    "partition_expectation",
     "sizes_from_mean",
 ]

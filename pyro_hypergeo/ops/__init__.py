@@ -22,12 +22,12 @@ drawn, everything drawn, empty groups, weights of 0. An impossible count vector 
 log-probability ``-inf``.
 
 **Gradients.** Results are differentiable in the log-weights, except for exact draws and modes.
-Nothing is differentiable in sizes or totals.
+Nothing is differentiable in sizes or totals, but for :func:`partition_tilt` and :func:`mean_field`.
 
 **Devices.** Tensors stay on their device. A function reads a number from the device for three
 reasons only. It needs the size of a table; then its cost names a size. A loop ends on data:
-``sample``, ``wallenius_sample``, ``wallenius_mode``. Or it checks: ``posterior_sample``,
-``wallenius_entropy``.
+``sample``, ``wallenius_sample``, ``wallenius_mode``, the sums over labellings. Or it checks:
+``posterior_sample``, ``assignment_sample``, ``wallenius_entropy``.
 
 **Rooms.** Five folders stand on a few ground files. An arrow means "may import". No import runs
 back, and ``fisher`` and ``wallenius`` do not import each other::
@@ -66,6 +66,20 @@ from .gradients.mean import mean_gradient, wallenius_mean_gradient
 from .gradients.registry import estimators
 from .gradients.soft_counts import relaxed_sample
 from .law import ExponentialFamily, Law, LogLikelihood, State
+from .partitions.assignment_sample import assignment_sample
+from .partitions.assignments import assignment_marginals, log_assignments
+from .partitions.chain import (
+    fisher_partition_log_prob,
+    fisher_partition_mean,
+    fisher_partition_sample,
+)
+from .partitions.label_evidence import log_label_evidence
+from .partitions.labels import labels_to_partition, partition_to_labels
+from .partitions.mean_field import mean_field
+from .partitions.plackett_luce import plackett_luce_log_prob, plackett_luce_sample
+from .partitions.race import wallenius_partition_log_prob, wallenius_partition_sample
+from .partitions.race_mean import wallenius_mean_field, wallenius_partition_mean
+from .partitions.tilt import partition_tilt
 from .support import enumerate_counts, support_exceeds, support_size
 from .urn import Bounds, Urn, make_urn
 from .wallenius.density import wallenius_log_prob
@@ -92,19 +106,27 @@ __all__ = [
     "Urn",
     "WALLENIUS",
     "affine_gradient",
+    "assignment_marginals",
+    "assignment_sample",
     "counts_to_mask",
     "counts_to_one_hot",
     "covariance",
     "entropy",
     "enumerate_counts",
     "estimators",
+    "fisher_partition_log_prob",
+    "fisher_partition_mean",
+    "fisher_partition_sample",
     "gumbel_gradient",
     "implicit_gradient",
+    "labels_to_partition",
+    "log_assignments",
     "log_binomial_coefficient",
     "log_binomial_pmf",
     "log_elementary_symmetric",
     "log_elementary_symmetrics",
     "log_evidence",
+    "log_label_evidence",
     "log_marginal",
     "log_marginals",
     "log_partition",
@@ -114,8 +136,13 @@ __all__ = [
     "log_weights_from_mean",
     "make_urn",
     "mean",
+    "mean_field",
     "mean_gradient",
     "mode",
+    "partition_to_labels",
+    "plackett_luce_log_prob",
+    "plackett_luce_sample",
+    "partition_tilt",
     "posterior_log_marginals",
     "posterior_sample",
     "relaxed_sample",
@@ -133,7 +160,11 @@ __all__ = [
     "wallenius_log_weights_from_mean",
     "wallenius_mean",
     "wallenius_mean_gradient",
+    "wallenius_mean_field",
     "wallenius_mode",
+    "wallenius_partition_log_prob",
+    "wallenius_partition_mean",
+    "wallenius_partition_sample",
     "wallenius_sample",
     "wallenius_variance",
     "zero_sum_coordinates",

@@ -26,6 +26,15 @@ def largest(counts: Tensor) -> int:
         return int(counts.max()) if counts.numel() else 0
 
 
+def static_shape(tensor: Tensor) -> tuple[int, ...]:
+    """The shape as Python numbers, also in a trace: it holds for this shape only."""
+    if not torch.jit.is_tracing():
+        return tuple(tensor.shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        return tuple(int(length) for length in tensor.shape)
+
+
 def unwrapped(tensor: Tensor) -> Tensor:
     """The whole tensor behind the wrappers of ``torch.func``, with all dimensions of ``vmap``."""
     functorch = torch._C._functorch

@@ -24,6 +24,8 @@ from tests.benchmarks import (
     chain,
     density,
     gradients,
+    partition_gradients,
+    partitions,
     regression,
     sampling,
     subsets,
@@ -37,11 +39,14 @@ TABLES: dict[str, Callable[[float], list[Row]]] = {
     "sampling": sampling.sampling,
     "subsets": subsets.subsets,
     "chain": chain.chain,
+    "assignments": partitions.assignments,
     "wallenius": wallenius.wallenius,
     "wallenius-gradients": wallenius.wallenius_gradients,
     "regression": regression.regression,
     "gradients": gradients.gradients,
     "costs": gradients.costs,
+    "partition-gradients": partition_gradients.partition_gradients,
+    "partition-costs": partition_gradients.partition_costs,
 }
 
 
