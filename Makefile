@@ -17,7 +17,7 @@ PYTEST := $(ONE_THREAD) $(PY) -m pytest -q
 MIN := .venv-min
 PYTEST_MIN := $(ONE_THREAD) $(MIN)/bin/python -m pytest -q
 
-.PHONY: demo test quick test-min docs tutorials bench format clean
+.PHONY: demo test quick test-min docs tutorials tutorials-check bench format clean
 
 demo: .venv/demo.stamp
 	$(PY) -m pyro_hypergeo
@@ -48,6 +48,11 @@ docs: .venv/docs.stamp
 # In full, outputs stored: minutes each.
 tutorials: .venv/test.stamp
 	cd tutorials && $(ONE_THREAD) ../$(PY) -m jupyter execute --inplace *.ipynb
+
+# Reruns in full, in a copy, the notebooks whose text never differs, and compares it with what they
+# store, times aside: some ten minutes. ARGS are the starts of names: make tutorials-check ARGS='01 06'
+tutorials-check: .venv/test.stamp
+	$(ONE_THREAD) $(PY) -m tests.check_tutorials $(ARGS)
 
 # Some 20 minutes; then `python -m tests.benchmarks.tables build/bench.json` fills in the guide.
 bench: .venv/test.stamp

@@ -8,17 +8,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 # A method has the same colour in every notebook. The colours are those of Okabe and Ito (2008),
 # which people with colour-blindness can tell apart too.
 PALETTE = {
     "fisher": "#0072B2",
     "wallenius": "#D55E00",
-    "exact": "#000000",
+    "exact": "#0072B2",
     "affine": "#0072B2",
     "mean": "#56B4E9",
     "implicit": "#CC79A7",
@@ -30,6 +32,9 @@ PALETTE = {
     "AdaVAE": "#E69F00",
     "LabelVAE": "#D55E00",
     "VAE": "#009E73",
+    "maximum likelihood": "#E69F00",
+    "guide": "#CC79A7",
+    "NUTS": "#009E73",
     "independent": "#999999",
     "baseline": "#999999",
     "truth": "#000000",
@@ -53,29 +58,40 @@ def use() -> None:
     )
 
 
-def name_lines(axes: Axes, colors: Mapping[str, str] = PALETTE, gap: float = 0.02) -> None:
-    """Write the label of each line beside its end, in its colour, in place of a legend."""
-    height = axes.get_ylim()
-    span = height[1] - height[0]
-    log = axes.get_yscale() == "log"
-    transform = axes.get_yaxis_transform()
+def name_lines(
+    axes: Axes,
+    colors: Mapping[str, str] = PALETTE,
+    gap: float = 0.02,
+    between: float = 0.06,
+    **text: Any,
+) -> None:
+    """Write the label of each line beside its end, in its colour, in place of a legend.
+
+    Labels of lines that end close together stand ``between`` apart, a share of the height. Call it
+    when the limits of the axes are set.
+    """
     lines = [line for line in axes.get_lines() if not line.get_label().startswith("_")]
     to_axes = axes.transData + axes.transAxes.inverted()
-    places = sorted(
-        (to_axes.transform((line.get_xdata()[-1], line.get_ydata()[-1]))[1], i)
-        for i, line in enumerate(lines)
-    )
+    heights = [to_axes.transform(line.get_xydata()[-1])[1] for line in lines]
     last = -1.0
-    for place, i in places:
-        # Names of lines that end at nearly one height stand one above the other.
-        last = max(place, last + 0.06)
-        y = height[0] + last * span if not log else height[0] * (height[1] / height[0]) ** last
-        line = lines[i]
+    for height, line in sorted(zip(heights, lines, strict=True), key=lambda pair: pair[0]):
+        last = max(height, last + between)
         color = colors.get(line.get_label(), line.get_color())
-        axes.text(1 + gap, y, line.get_label(), color=color, transform=transform, va="center")
+        place = {"transform": axes.transAxes, "va": "center", "color": color}
+        axes.text(1 + gap, last, line.get_label(), **place, **text)
 
 
-def save(figure: Figure, name: str) -> None:
+def save(figure: Figure, name: str, **options: Any) -> None:
     """Save a picture for the pages beside the notebooks, in full runs only."""
     if "CI" not in os.environ:
-        figure.savefig(Path(name), bbox_inches="tight")
+        path = Path(name)
+        path.parent.mkdir(exist_ok=True)
+        figure.savefig(path, **{"bbox_inches": "tight", **options})
+
+
+def thumbnail(figure: Figure, name: str, *panels: Axes, width: int = 600) -> None:
+    """Save a figure, or some of its panels, for the gallery in ``tutorials/README.md``."""
+    figure.draw_without_rendering()  # the layout is known only after that
+    pixels = Bbox.union([axes.get_tightbbox() for axes in panels or figure.axes])
+    box = pixels.transformed(figure.dpi_scale_trans.inverted()).padded(0.05)
+    save(figure, f"thumbnails/{name}.png", dpi=width / box.width, bbox_inches=box)
