@@ -71,6 +71,7 @@ def name_lines(
     when the limits of the axes are set.
     """
     lines = [line for line in axes.get_lines() if not line.get_label().startswith("_")]
+    axes.get_xlim(), axes.get_ylim()  # limits that are not set follow the data only when asked
     to_axes = axes.transData + axes.transAxes.inverted()
     heights = [to_axes.transform(line.get_xydata()[-1])[1] for line in lines]
     last = -1.0
