@@ -87,6 +87,6 @@ class FisherPartitionStraightThrough(FisherPartition):
             )
             partition = self.draw_given(sizes.detach(), Size())
         moves = self.log_scores.requires_grad or sizes.requires_grad or inside_transform()
-        if not (moves and partition.numel()):
+        if not (moves):
             return partition
         return attach_gradient(partition, self.mean_field_given(sizes))

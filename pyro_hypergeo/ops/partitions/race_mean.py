@@ -15,8 +15,6 @@ _STEPS = 40
 _LONGEST = 3.0
 # With the exponential of this as its rate, a clock has rung to rounding.
 _CERTAIN = 7.0
-# A derivative below this is that of elements that have rung or cannot ring.
-_FLAT = 1e-280
 
 
 def wallenius_partition_mean(log_scores: Tensor, sizes: Tensor) -> Tensor:
@@ -86,7 +84,7 @@ def wallenius_mean_field(log_scores: Tensor, sizes: Tensor) -> Tensor:
 
 def _rung(scores: Tensor, left: Tensor, wanted: Tensor) -> Tensor:
     """The parts of the elements, (..., N), that ring until the wanted number has rung."""
-    present = (scores > -torch.inf) & (left > 0)
+    present = scores > -torch.inf
     theta = torch.where(present, scores, 0.0)
     weight = torch.where(present, left, 0.0)
     number = weight.sum(-1, keepdim=True)
@@ -104,8 +102,7 @@ def _rung(scores: Tensor, left: Tensor, wanted: Tensor) -> Tensor:
     # One more step: its derivative is that of the implicit function.
     rate = torch.exp((theta + time).clamp(max=_CERTAIN))
     gap = target + (weight * torch.expm1(-rate)).sum(-1, keepdim=True)
-    steep = slope > _FLAT
-    time = time + torch.where(steep, gap / torch.where(steep, slope, 1.0), 0.0)
+    time = time + gap / torch.where(slope > 0, slope, 1.0)
     rung = -weight * torch.expm1(-torch.exp((theta + time).clamp(max=_CERTAIN)))
     return torch.where(inside, rung, torch.where(wanted > 0, weight, 0.0))
 
