@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
-from pyro_hypergeo import (
-    FisherHypergeometric,
-)
+from pyro_hypergeo import FisherHypergeometric
 from pyro_hypergeo.ops import log_elementary_symmetrics
 
 
@@ -83,3 +81,19 @@ def maximize(log_likelihood: Callable[[Tensor], Tensor], steps: int = 50) -> tup
         if step.abs() < 1e-6:
             break
     return value.item(), bend.abs().rsqrt().item()
+
+
+def profile_interval(
+    log_likelihood: Callable[[Tensor], Tensor], best: float, error: float, z: float = 1.645
+) -> tuple[float, float]:
+    """The numbers at which the log-likelihood is z^2 / 2 below its maximum, on either side."""
+    with torch.no_grad():
+        top = log_likelihood(torch.tensor(best, dtype=torch.float64))
+        ends = []
+        for side in (-1, 1):
+            width = error
+            for _ in range(8):  # the root of the drop is nearly a straight line
+                drop = top - log_likelihood(torch.tensor(best + side * z * width).double())
+                width = float(width * z / (2 * drop.clamp(min=1e-9)).sqrt())
+            ends.append(best + side * z * width)
+    return ends[0], ends[1]
