@@ -12,6 +12,7 @@ from torch import Size, Tensor
 from ...ops.gradients.straight_through import attach_gradient
 from ...ops.tracing import inside_transform
 from .fisher_partition import FisherPartition
+from .parameters import drawn_sizes
 
 
 class FisherPartitionStraightThrough(FisherPartition):
@@ -77,9 +78,15 @@ class FisherPartitionStraightThrough(FisherPartition):
             sizes, partition = self.sizes, self.draw_given(self.sizes, shape)
         else:
             # Laws of counts need not have `rsample`.
-            sizes = (self.sizes.rsample if self.sizes.has_rsample else self.sizes.sample)(shape)
+            sizes = drawn_sizes(
+                self.sizes,
+                shape,
+                self.event_shape[0],
+                validate=bool(self._validate_args),
+                rsample=self.sizes.has_rsample,
+            )
             partition = self.draw_given(sizes.detach(), Size())
         moves = self.log_scores.requires_grad or sizes.requires_grad or inside_transform()
-        if not (moves and partition.numel()):
+        if not (moves):
             return partition
         return attach_gradient(partition, self.mean_field_given(sizes))

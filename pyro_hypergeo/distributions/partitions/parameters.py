@@ -13,6 +13,7 @@ from torch import Size, Tensor
 from torch.distributions import Distribution
 
 from ...ops.errors import at_index, check, first_of, shown
+from ...ops.tracing import inside_transform
 from ..arrays import Numbers, as_tensor
 from ..parameters import check_count_values
 
@@ -48,6 +49,8 @@ def partition_parameters(
         groups, batch = int(sizes.event_shape[0]), sizes.batch_shape
     else:
         sizes = as_tensor(sizes, scores.device, "sizes")
+        if sizes.dtype == torch.bool:
+            sizes = sizes.long()
         shape = static_shape(sizes)
         if not shape or not shape[-1]:
             raise ValueError(
@@ -161,6 +164,29 @@ def check_partition(parameters: PartitionParameters) -> None:
         f"of sum {elements}, the number of rows of `log_scores` of shape {tuple(scores.shape)}",
         event_dim=1,
     )
+
+
+def drawn_sizes(
+    law: Any, sample_shape: Size, elements: int, *, validate: bool, rsample: bool = False
+) -> Tensor:
+    """Draws of sizes from their distribution.
+
+    Some distributions have no attribute ``total_count``. So their total could not be checked
+    before, and is checked here.
+
+    :raises ValueError: with validation, if a draw has another sum than the number of elements.
+    """
+    sizes: Tensor = (law.rsample if rsample else law.sample)(sample_shape)
+    if not validate or inside_transform() or getattr(law, "total_count", None) is not None:
+        return sizes
+    wrong = sizes.detach().sum(-1) != elements
+    if wrong.any():
+        raise ValueError(
+            f"Expected `sizes` to be a distribution of counts with the total {elements}, one for "
+            f"each row of `log_scores`, but {type(law).__name__} drew "
+            f"{sizes[first_of(wrong)].tolist()}."
+        )
+    return sizes
 
 
 def check_never_stuck(

@@ -23,6 +23,7 @@ from .most_probable import most_probable_partition
 from .parameters import (
     PartitionParameters,
     check_partition,
+    drawn_sizes,
     expand_sizes,
     partition_parameters,
     without_validation,
@@ -175,7 +176,10 @@ class Partition(TorchDistribution):
         with torch.no_grad():
             if self.has_given_sizes:
                 return self.draw_given(self.sizes, Size(sample_shape))
-            return self.draw_given(self.sizes.sample(Size(sample_shape)), Size())
+            validate = bool(self._validate_args)
+            shape, elements = Size(sample_shape), self.event_shape[0]
+            sizes = drawn_sizes(self.sizes, shape, elements, validate=validate)
+            return self.draw_given(sizes, Size())
 
     def log_prob(self, value: Numbers) -> Tensor:
         """Log-probability of partitions, of shape ``sample_shape + batch_shape``.

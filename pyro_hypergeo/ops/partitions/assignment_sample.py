@@ -41,7 +41,8 @@ def assignment_sample(
     :param int max_states: as in :func:`log_assignments`.
     :return: labels 0, ..., K - 1, integers of shape ``sample_shape + (..., N)``; -1 for absent
         elements.
-    :raises ValueError: as :func:`log_assignments`, and if no labelling is possible.
+    :raises ValueError: as :func:`log_assignments`, if no labelling is possible, and if a score is
+        NaN.
 
     >>> import torch
     >>> from pyro_hypergeo.ops import assignment_sample
@@ -56,18 +57,21 @@ def assignment_sample(
         draws = Size(sample_shape).numel()
         parts = [_draws_of(problem, chunk, draws) for chunk in chunks]
         labels = chunks.joined([part[0] for part in parts]).movedim(-2, 0)  # (draws, B, N)
-        impossible = bags.unflattened(chunks.joined([part[1] for part in parts]) == 0)
-        if not inside_transform() and impossible.any():
-            where = at_index(first_of(impossible), "batch index")
+        mass = bags.unflattened(chunks.joined([part[1] for part in parts]))
+        wrong = ~(mass > 0)
+        if not inside_transform() and wrong.any():
+            first = first_of(wrong)
+            found = "a NaN or infinite score was found" if mass[first].isnan() else "there is none"
             raise ValueError(
                 f"Expected `log_scores` of shape {tuple(log_scores.shape)} and `sizes` of shape "
-                f"{tuple(sizes.shape)} to leave a possible labelling, but there is none{where}."
+                f"{tuple(sizes.shape)} to leave a possible labelling, but "
+                f"{found}{at_index(first, 'batch index')}."
             )
         return labels.reshape((*sample_shape, *bags.batch_shape, static_shape(labels)[-1]))
 
 
 def _draws_of(problem: LabelProblem, chunk: Chunk, draws: int) -> tuple[Tensor, Tensor]:
-    """Labels (B, M, N), and a number that is 0 where no labelling is possible, (B,)."""
+    """Labels (B, M, N), and a number: 0 where no labelling is possible, else positive, (B,)."""
     tables = Tables(problem, chunk)
     made = [tables.start()]
     for element in range(tables.elements):

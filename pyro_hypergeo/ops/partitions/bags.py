@@ -61,7 +61,9 @@ def bags_of(
             f"Expected `present` to say for each of the {elements} elements of `{name}` whether "
             f"it is there, shape (..., {elements}), but got shape {of_present}."
         )
-    batch = torch.broadcast_shapes(shape[:-2], of_sizes[:-1], of_present[:-1])
+    batch = batch_of(
+        {name: (shape, 2), "sizes": (of_sizes, 1), "present": (of_present, 1)},
+    )
     count = math.prod(batch)
     return Bags(
         log_scores.double().expand(*batch, elements, groups).reshape(count, elements, groups),
@@ -69,6 +71,22 @@ def bags_of(
         present.bool().expand(*batch, elements).reshape(count, elements),
         batch,
     )
+
+
+def batch_of(shapes: dict[str, tuple[tuple[int, ...], int]]) -> torch.Size:
+    """The common batch shape of arguments, each with its shape and the number of other dimensions.
+
+    :raises ValueError: if there is none.
+    """
+    batches = [shape[: len(shape) - event_dim] for shape, event_dim in shapes.values()]
+    try:
+        return torch.broadcast_shapes(*batches)
+    except RuntimeError:
+        given = ", ".join(f"`{name}` of shape {shape}" for name, (shape, _) in shapes.items())
+        raise ValueError(
+            f"Expected batch shapes that broadcast, but got {given}: the batch shapes are "
+            f"{', '.join(str(tuple(batch)) for batch in batches)}."
+        ) from None
 
 
 def problem_of(bags: Bags) -> tuple[LabelProblem, Tensor]:

@@ -12,9 +12,15 @@ from ..binomial import log_binomial_coefficient
 from ..fisher.moments import log_partition
 from ..tracing import largest, may_branch, static_shape
 from .assignments import MAX_STATES
-from .bags import Bags, bags_of
+from .bags import Bags, bags_of, batch_of
 from .label_problem import LabelProblem, chunks_of, label_problem, uncompiled
 from .label_tables import log_label_sum
+
+# A group of the urn counts as no larger than so many times the number of elements.
+_LARGE = 2
+# From here on the factor grows with the number of elements. So for all of them together, what
+# is neglected for the shifts stays below a factor exp(60): no table underflows by it.
+_MANY = 100
 
 
 def log_label_evidence(
@@ -59,7 +65,8 @@ def log_label_evidence(
     :param Tensor total_count: number of elements drawn, shape ``(...)``. It must be N.
     :param int max_states: the largest S to accept.
     :return: shape ``(...)``, in the dtype of the log-likelihoods; ``-inf`` if all labellings are
-        ruled out, or if the urn has too few elements. Then the gradient is 0.
+        ruled out, if the urn has too few elements, or if a size is no whole number. Then the
+        gradient is 0.
     :raises ValueError: if the shapes do not fit, or if the table needs more than ``max_states``
         numbers. Also if ``total_count`` is not N; where this cannot be checked without waiting for
         a device, or in a trace, the result is ``-inf``.
@@ -90,15 +97,23 @@ def log_label_evidence(
                 f"`log_likelihoods` of shape {shape}, but got "
                 f"{wrong[0].item():g}."
             )
-    joint = log_likelihoods.double() + theta.unsqueeze(-2)
-    batch = torch.broadcast_shapes(
-        static_shape(joint)[:-2], static_shape(group_sizes)[:-1], static_shape(total)
+    batch = batch_of(
+        {
+            "log_likelihoods": (shape, 2),
+            "log_weights": (static_shape(theta), 1),
+            "group_sizes": (static_shape(group_sizes), 1),
+            "total_count": (static_shape(total), 0),
+        }
     )
+    joint = log_likelihoods.double() + theta.unsqueeze(-2)
     joint = joint.expand(*batch, *shape[-2:])
-    bags = bags_of(joint, group_sizes, None, "log_likelihoods")
-    log_prior = log_partition(theta, group_sizes, total).expand(batch).reshape(-1)
-    matches = (total == elements).expand(batch).reshape(-1)
-    possible = (log_prior > -torch.inf) & matches
+    m = group_sizes.detach().double()
+    counts = ((m >= 0) & (m % 1 == 0)).all(-1)
+    m = torch.where(counts.unsqueeze(-1), m, 0.0)
+    bags = bags_of(joint, m, None, "log_likelihoods")
+    log_prior = log_partition(theta, m, total).expand(batch).reshape(-1)
+    legal = (counts & (total == elements)).expand(batch).reshape(-1)
+    possible = (log_prior > -torch.inf) & legal
     log_prior = torch.where(possible, log_prior, 0.0)
     result = uncompiled(_log_sum, bags, possible.detach(), max_states)
     possible = possible & (result != -torch.inf)
@@ -116,13 +131,16 @@ def _log_sum(bags: Bags, possible: Tensor, max_states: int) -> Tensor:
 def _problem(bags: Bags, possible: Tensor) -> tuple[LabelProblem, Tensor]:
     """The sum over all labellings of prod_k (m_k)_(n_k) exp(sum of scores) / N!."""
     # The elements that are not drawn get labels too, with equal scores. Then all counts are known,
-    # and balancing shifts exist.
+    # and balancing shifts exist. If these elements were far more than those that are drawn, the
+    # shifts would hardly be found. So a large group has fewer elements here, of a larger weight.
     elements = static_shape(bags.scores)[-2]
     sizes = torch.where(possible.unsqueeze(-1), bags.sizes, 0.0)
     scores = bags.scores.detach().masked_fill((sizes == 0).unsqueeze(-2), -torch.inf)
     possible = possible & (scores != -torch.inf).any(-1).all(-1)
     sizes = torch.where(possible.unsqueeze(-1), sizes, 0.0)
     limits = sizes.clamp(max=elements)
+    counts = sizes.clamp(max=elements * max(_LARGE, elements / _MANY))
+    weights = torch.where(counts > 0, sizes / counts, 1.0).log()
     j = torch.arange(largest(limits) + 1, dtype=sizes.dtype, device=sizes.device)
     within = torch.minimum(j, sizes.unsqueeze(-1))
     factorial = torch.lgamma(within + 1)
@@ -130,12 +148,12 @@ def _problem(bags: Bags, possible: Tensor) -> tuple[LabelProblem, Tensor]:
     allowed = (j <= limits.unsqueeze(-1)) & possible[..., None, None]
     everything = torch.lgamma(torch.full_like(sizes[..., 0], elements + 1.0))
     return label_problem(
-        scores=scores,
+        scores=scores + weights.unsqueeze(-2),
         rows=possible.unsqueeze(-1) & bags.present,
-        repeats=torch.where(possible, sizes.sum(-1) - elements, 0.0),
-        counts=sizes,
+        repeats=torch.where(possible, counts.sum(-1) - elements, 0.0),
+        counts=counts,
         limits=limits,
-        log_factors=torch.where(allowed, falling, -torch.inf),
+        log_factors=torch.where(allowed, falling - j * weights.unsqueeze(-1), -torch.inf),
         offset=-everything,
         known=torch.zeros_like(scores),
     )

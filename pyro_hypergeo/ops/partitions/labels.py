@@ -20,7 +20,8 @@ def partition_to_labels(partition: Tensor) -> Tensor:
     >>> partition_to_labels(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]))
     tensor([0, 1, 0])
     """
-    return partition.argmax(-1)
+    # `argmax` does not take booleans.
+    return (partition.byte() if partition.dtype == torch.bool else partition).argmax(-1)
 
 
 def labels_to_partition(labels: Tensor, groups: int, dtype: torch.dtype | None = None) -> Tensor:

@@ -13,6 +13,8 @@ from ..wallenius.moments import wallenius_mean
 # Newton's steps in log-time. They start below the root of a concave function of time.
 _STEPS = 40
 _LONGEST = 3.0
+# With the exponential of this as its rate, a clock has rung to rounding.
+_CERTAIN = 7.0
 
 
 def wallenius_partition_mean(log_scores: Tensor, sizes: Tensor) -> Tensor:
@@ -82,25 +84,40 @@ def wallenius_mean_field(log_scores: Tensor, sizes: Tensor) -> Tensor:
 
 def _rung(scores: Tensor, left: Tensor, wanted: Tensor) -> Tensor:
     """The parts of the elements, (..., N), that ring until the wanted number has rung."""
-    present = (scores > -torch.inf) & (left > 0)
+    present = scores > -torch.inf
     theta = torch.where(present, scores, 0.0)
     weight = torch.where(present, left, 0.0)
     number = weight.sum(-1, keepdim=True)
     inside = (wanted > 0) & (wanted < number)
     target = torch.where(inside, wanted, 0.5 * number)
     with torch.no_grad():
-        # The number of rings is concave in the time. So its slope at 0 gives an earlier time.
-        log_left = torch.where(weight > 0, torch.log(weight.clamp(min=1e-300)), -torch.inf)
-        time = torch.log(target) - torch.logsumexp(theta + log_left, -1, keepdim=True)
+        time = _earlier(theta, weight, target)
         for _ in range(_STEPS):
-            rate = torch.exp(theta + time)
+            rate = torch.exp((theta + time).clamp(max=_CERTAIN))
             slope = (weight * rate * torch.exp(-rate)).sum(-1, keepdim=True)
             gap = target + (weight * torch.expm1(-rate)).sum(-1, keepdim=True)
             time = time + (gap / slope).nan_to_num(0.0).clamp(-_LONGEST, _LONGEST)
-        rate = torch.exp(theta + time)
+        rate = torch.exp((theta + time).clamp(max=_CERTAIN))
         slope = (weight * rate * torch.exp(-rate)).sum(-1, keepdim=True)
     # One more step: its derivative is that of the implicit function.
-    gap = target + (weight * torch.expm1(-torch.exp(theta + time))).sum(-1, keepdim=True)
+    rate = torch.exp((theta + time).clamp(max=_CERTAIN))
+    gap = target + (weight * torch.expm1(-rate)).sum(-1, keepdim=True)
     time = time + gap / torch.where(slope > 0, slope, 1.0)
-    rung = -weight * torch.expm1(-torch.exp(theta + time))
+    rung = -weight * torch.expm1(-torch.exp((theta + time).clamp(max=_CERTAIN)))
     return torch.where(inside, rung, torch.where(wanted > 0, weight, 0.0))
+
+
+def _earlier(theta: Tensor, weight: Tensor, target: Tensor) -> Tensor:
+    """The logarithm of a time before the wanted number has rung, (..., 1), and near to it."""
+    # Let the first j elements ring at once, and let the others ring at the rate of the time 0. That
+    # is more than rings, for all j. With j = 0 alone, elements of far lower scores would be out of
+    # reach of Newton's steps.
+    keys = torch.where(weight > 0, theta, -torch.inf)
+    order = keys.argsort(-1, descending=True)
+    keys, weight = keys.gather(-1, order), weight.gather(-1, order)
+    rates = keys + torch.where(weight > 0, weight, 1.0).log()
+    later = rates.flip(-1).logcumsumexp(-1).flip(-1)
+    missing = target - (weight.cumsum(-1) - weight)
+    some = (missing > 0) & (later > -torch.inf)
+    times = torch.where(some, missing, 1.0).log() - torch.where(some, later, 0.0)
+    return torch.where(some, times, -torch.inf).amax(-1, keepdim=True)

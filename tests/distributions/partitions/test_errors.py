@@ -64,6 +64,23 @@ def test_shared_scores() -> None:
 
 
 @every_law
+def test_a_law_of_sizes_whose_total_shows_only_in_its_draws(cls: Any) -> None:
+    law = cls(dist.OneHotCategorical(torch.ones(3)), torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"total 2, .* but OneHotCategorical drew \[.*1\.0"):
+        law.sample((4,))
+    single = cls(dist.OneHotCategorical(torch.ones(3)), torch.zeros(1, 3))
+    assert (single.sample((4,)).sum(-1) == 1).all()
+
+
+@every_law
+def test_booleans(cls: Any) -> None:
+    law = cls(torch.tensor([True, False, True]), torch.zeros(2, 3))
+    value = law.sample()
+    assert law.log_prob(value.bool()) == law.log_prob(value)
+    assert torch.equal(law.labels(value.bool()), law.labels(value))
+
+
+@every_law
 def test_values(cls: Any) -> None:
     law = cls([2, 1], torch.zeros(3, 2))
     good = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])

@@ -90,6 +90,7 @@ def test_bags_with_different_numbers_of_elements() -> None:
     short = PoissonMultinomial(scores[1, present[1]].detach())
     counts = torch.tensor([[2.0, 2.0, 1.0], [1.0, 1.0, 1.0]])
     assert law.total_count.tolist() == [5, 3]
+    assert law.max_counts.tolist() == [[5, 5, 5], [3, 3, 3]]
     for name in ("mean", "variance", "covariance_matrix"):
         assert_close(getattr(law, name)[1], getattr(short, name))
     assert_close(law.log_prob(counts)[1], short.log_prob(counts[1]))

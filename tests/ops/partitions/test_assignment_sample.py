@@ -75,3 +75,7 @@ def test_impossible_counts_are_refused() -> None:
         assignment_sample(torch.zeros(2, 3, 3), torch.tensor([[1, 1, 1], [1, 1, 2]]))
     with pytest.raises(ValueError, match="possible labelling, but there is none"):
         assignment_sample(torch.full((3, 3), -math.inf), torch.tensor([1, 1, 1]))
+    scores = torch.zeros(2, 3, 3)
+    scores[1, 0, 0] = math.nan
+    with pytest.raises(ValueError, match=r"NaN .* at batch index \(1,\)"):
+        assignment_sample(scores, torch.tensor([1, 1, 1]))

@@ -138,6 +138,8 @@ def test_shapes_that_do_not_fit() -> None:
         log_assignments(scores, torch.ones(2))
     with pytest.raises(ValueError, match=r"`present` to say for each of the 4.*\(3,\)"):
         log_assignments(scores, torch.ones(3), present=torch.ones(3))
+    with pytest.raises(ValueError, match=r"broadcast, .*`sizes` of shape \(5, 3\).* \(5,\)"):
+        log_assignments(scores.expand(2, 4, 3), torch.ones(5, 3))
 
 
 def evidence(scores: Tensor, sizes: Tensor) -> Tensor:

@@ -94,6 +94,32 @@ def test_observations_that_say_nothing() -> None:
     assert torch.autograd.grad(value, weights)[0].abs().max() < 1e-11
 
 
+@pytest.mark.parametrize("large", [10**4, 10**6, 10**12])
+@pytest.mark.parametrize("spread", [1.0, 30.0, 1000.0])
+def test_an_urn_far_larger_than_what_is_drawn(large: int, spread: float) -> None:
+    # Some labels are wanted by more elements than the group has. No table may underflow.
+    sizes, weights = torch.tensor([large, 1, 3]), torch.tensor([0.5, 0.7, 0.1])
+    for likelihoods in (spread * torch.randn(6, 3), spread * torch.tensor([[0.0, 1, 1]] * 6)):
+        likelihoods[1, :2] = -math.inf
+        likelihoods[2, 0] = -math.inf
+        likelihoods.requires_grad_()
+        value = log_label_evidence(likelihoods, weights, sizes, torch.tensor(6))
+        (gradient,) = torch.autograd.grad(value, likelihoods)
+        truth, posterior, _ = listed(likelihoods.detach(), weights, sizes.double())
+        assert_close(value.detach(), truth, rtol=1e-12, atol=1e-10)
+        assert_close(gradient, posterior, rtol=0, atol=1e-9)
+
+
+def test_sizes_that_are_no_counts() -> None:
+    for groups in (2, 3):
+        for wrong in (2.5, -1.0, math.nan, math.inf):
+            sizes, weights = torch.full((groups,), 9.0), torch.zeros(groups, requires_grad=True)
+            sizes[0] = wrong
+            value = log_label_evidence(torch.randn(4, groups), weights, sizes, torch.tensor(4))
+            assert value == -math.inf
+            assert (torch.autograd.grad(value, weights)[0] == 0).all()
+
+
 def test_batches_and_impossible_urns() -> None:
     likelihoods, weights = torch.randn(2, 1, 4, 3), torch.randn(3, 3)
     sizes = torch.tensor([[2, 2, 3], [1, 1, 1], [50, 1, 0]])
@@ -124,6 +150,9 @@ def test_wrong_arguments() -> None:
         log_label_evidence(likelihoods, weights, sizes, torch.tensor(4), max_states=20)
     with pytest.raises(ValueError, match=r"one size for each of the 3 groups"):
         log_label_evidence(likelihoods, weights, sizes[:2], torch.tensor(4))
+    with pytest.raises(ValueError, match=r"broadcast, .*`log_weights` of shape \(2, 3\)"):
+        total = torch.tensor([4, 4, 4])
+        log_label_evidence(likelihoods, weights.expand(2, 3), sizes, total)
 
 
 def test_learns_the_weights_as_a_factor_in_pyro() -> None:

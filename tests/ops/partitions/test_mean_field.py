@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 from torch.autograd import gradcheck
+from torch.testing import assert_close
 
-from pyro_hypergeo.ops import mean_field
+from pyro_hypergeo.ops import mean_field, partition_tilt
 
 
 def listed_marginals(scores: Tensor, sizes: list[int]) -> Tensor:
@@ -123,3 +124,23 @@ def test_gradients() -> None:
 def test_dtype_follows_the_scores() -> None:
     probs = mean_field(torch.randn(6, 3, dtype=torch.float32), torch.tensor([1, 2, 3]))
     assert probs.dtype == torch.float32
+
+
+def test_forward_mode_moves_empty_groups_too() -> None:
+    scores, sizes = torch.randn(5, 3), torch.tensor([2.0, 3.0, 0.0])
+    along = torch.tensor([-0.5, -0.5, 1.0])
+    _, found = torch.func.jvp(lambda n: mean_field(scores, n), (sizes,), (along,))
+    step = 1e-6
+    moved = (mean_field(scores, sizes + step * along) - mean_field(scores, sizes)) / step
+    assert_close(found, moved, rtol=1e-4, atol=1e-4)
+
+
+def test_an_element_without_a_place_moves_nothing() -> None:
+    scores = torch.randn(5, 3)
+    scores[4, :2] = -torch.inf
+    for function in (mean_field, partition_tilt):
+        leaf = scores.clone().requires_grad_()
+        result = function(leaf, torch.tensor([2, 2, 0]))
+        result = torch.where(result.isfinite(), result, 0.0)
+        (gradient,) = torch.autograd.grad((result * torch.randn_like(result)).sum(), leaf)
+        assert (gradient[4] == 0).all() and gradient.isfinite().all()

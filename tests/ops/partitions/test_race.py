@@ -179,6 +179,25 @@ def test_mean_field_is_near_to_the_mean(sizes: list[int]) -> None:
         assert (field - mean).abs().max() < 0.09
 
 
+@pytest.mark.parametrize("spread", [30.0, 1000.0, 1e6])
+@pytest.mark.parametrize("columns", [1, 4])
+def test_mean_field_for_scores_of_any_range(spread: float, columns: int) -> None:
+    for sizes in ([2, 0, 3, 1], [1, 1, 27, 1], [10, 9, 11, 0]):
+        n = torch.tensor(sizes)
+        scores = spread * torch.randn(sum(sizes), columns)
+        scores.requires_grad_()
+        field = wallenius_mean_field(scores, n)
+        close(field.sum(0), n.double(), 1e-9)
+        close(field.sum(1), torch.ones(sum(sizes)), 1e-9)
+        (gradient,) = torch.autograd.grad((field * torch.randn_like(field)).sum(), scores)
+        assert gradient.isfinite().all()
+        # What is far apart goes in the order of the race.
+        if columns == 1 and spread > 1e5:
+            order = scores.detach()[:, 0].argsort(descending=True)
+            place = torch.repeat_interleave(torch.arange(4), n)
+            assert (field[order].argmax(-1) == place).all()
+
+
 def test_many_elements_have_finite_results() -> None:
     scores = 3 * torch.randn(300, 10, requires_grad=True)
     sizes = torch.tensor([1, 0, 100, 50, 49, 20, 30, 20, 29, 1])
