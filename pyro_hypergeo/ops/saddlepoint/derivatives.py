@@ -95,7 +95,8 @@ class Derivatives:
 
 def sums_over_nodes(table: Tensor, *columns: Tensor) -> tuple[Tensor, ...]:
     """Sums over the nodes of a table (..., G, J) times columns (..., J), each (..., G)."""
-    return torch.matmul(table, torch.stack(columns, -1)).unbind(-1)
+    # Rows on the left are two to three times faster than columns on the right.
+    return torch.matmul(torch.stack(columns, -2), table.mT).unbind(-2)
 
 
 def times(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
