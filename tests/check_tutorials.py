@@ -28,6 +28,8 @@ REPEATABLE = [
     "02_exact_and_differentiable",
     "03_enumeration",
     "03b_subsets_and_hidden_labels",
+    "04_weak_supervision",
+    "04b_scenes",
     "06_fisher_or_wallenius",
 ]
 

@@ -26,11 +26,6 @@ from tests.check_tutorials import (
 NOTEBOOKS = sorted(TUTORIALS.glob("*.ipynb"))
 notebooks = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 LONGEST_CELL = 25
-# These break a rule below until they are written anew. A notebook that has come to keep all rules
-# must leave this list: see `test_exceptions_are_needed`.
-OLD = {
-    "04_weak_supervision",
-}
 
 
 def code_cells(notebook: Any) -> list[Any]:
@@ -38,7 +33,7 @@ def code_cells(notebook: Any) -> list[Any]:
 
 
 def broken_rules(path: Path) -> list[str]:
-    """Rules of style that hold for all notebooks but the old ones."""
+    """The rules of style that a notebook breaks."""
     notebook, gallery = read(path), (TUTORIALS / "README.md").read_text(encoding="utf-8")
     code = [cell.source for cell in code_cells(notebook)]
     broken = [f"a long cell: {c[:80]}" for c in code if len(c.splitlines()) > LONGEST_CELL]
@@ -66,12 +61,7 @@ def test_one_question_then_imports_and_seed(path: Path) -> None:
 
 @notebooks
 def test_style(path: Path) -> None:
-    assert path.stem in OLD or not broken_rules(path)
-
-
-@pytest.mark.parametrize("name", sorted(OLD))
-def test_exceptions_are_needed(name: str) -> None:
-    assert broken_rules(TUTORIALS / f"{name}.ipynb"), f"{name} may leave the list OLD"
+    assert not broken_rules(path)
 
 
 @notebooks

@@ -56,6 +56,7 @@ from .fisher.marginals import log_marginal, log_marginals
 from .fisher.modes import mode
 from .fisher.moments import covariance, log_partition, mean, variance
 from .fisher.sampling import sample
+from .fisher.subsets import SubsetPosterior, log_subset_evidence, subset_posterior
 from .fisher.terms import log_suffix_partitions
 from .gradients.affine import affine_gradient, wallenius_affine_gradient
 from .gradients.encodings import counts_to_mask, counts_to_one_hot
@@ -101,6 +102,7 @@ __all__ = [
     "Law",
     "LogLikelihood",
     "State",
+    "SubsetPosterior",
     "Urn",
     "WALLENIUS",
     "affine_gradient",
@@ -129,6 +131,7 @@ __all__ = [
     "log_marginals",
     "log_partition",
     "log_prob",
+    "log_subset_evidence",
     "log_suffix_partitions",
     "log_weights_from_mean",
     "make_urn",
@@ -144,6 +147,7 @@ __all__ = [
     "posterior_sample",
     "relaxed_sample",
     "sample",
+    "subset_posterior",
     "support_exceeds",
     "support_size",
     "variance",

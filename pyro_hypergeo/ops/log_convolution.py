@@ -1,7 +1,7 @@
 # Copyright Contributors to the pyro_hypergeo project.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Convolutions of positive terms in log space, and the suffix sums that they give."""
+"""Sums and convolutions of positive terms in log space, and the suffix sums that they give."""
 
 from __future__ import annotations
 
@@ -28,6 +28,16 @@ def log_suffixes(log_terms: Tensor, total_max: int) -> Tensor:
     for terms in reversed(log_terms.unbind(-2)):
         rows.append(log_convolve(terms, rows[-1], total_max + 1))
     return torch.stack(rows[::-1], -2)
+
+
+def log_sum_exp(log_terms: Tensor) -> Tensor:
+    """log sum_k exp(a_k) over the last dimension. Where all terms are 0, the gradient is 0."""
+    # There, the gradient of torch.logsumexp is NaN.
+    shift = _finite(log_terms.detach().amax(-1, keepdim=True))
+    total = (log_terms - shift).exp().sum(-1)
+    positive = total > 0
+    logarithm = torch.log(torch.where(positive, total, 1.0)) + shift.squeeze(-1)
+    return torch.where(positive, logarithm, -torch.inf)
 
 
 def log_convolve(a: Tensor, b: Tensor, length: int) -> Tensor:

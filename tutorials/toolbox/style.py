@@ -27,6 +27,11 @@ PALETTE = {
     "expectation": "#009E73",
     "gumbel": "#E69F00",
     "score function": "#D55E00",
+    "k-subset": "#0072B2",
+    "count": "#CC79A7",
+    "AdaVAE": "#E69F00",
+    "LabelVAE": "#D55E00",
+    "VAE": "#009E73",
     "maximum likelihood": "#E69F00",
     "guide": "#CC79A7",
     "NUTS": "#009E73",
@@ -66,6 +71,7 @@ def name_lines(
     when the limits of the axes are set.
     """
     lines = [line for line in axes.get_lines() if not line.get_label().startswith("_")]
+    axes.get_xlim(), axes.get_ylim()  # limits that are not set follow the data only when asked
     to_axes = axes.transData + axes.transAxes.inverted()
     heights = [to_axes.transform(line.get_xydata()[-1])[1] for line in lines]
     last = -1.0

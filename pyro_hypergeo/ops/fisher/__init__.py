@@ -43,6 +43,7 @@ The files:
 ``terms``                 the factors of the law, and log-partition functions of the last groups
 ``evidence``              evidence and posterior of the counts, from observations of each group
 ``elementary_symmetric``  elementary symmetric polynomials: groups of one element
+``subsets``               evidence and posterior of a random subset of unknown size
 ``law``                   the law as an object, which the other packages use
 ========================  ==========================================================================
 """

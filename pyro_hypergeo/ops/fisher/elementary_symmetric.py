@@ -59,23 +59,32 @@ def log_elementary_symmetrics(log_values: Tensor, max_order: int | None = None) 
     >>> log_elementary_symmetrics(log_values=torch.tensor([1.0, 2.0, 3.0]).log()).exp()
     tensor([ 1.0000,  6.0000, 11.0000,  6.0000])
     """
-    values = log_values.shape[-1]
     if max_order is None:
-        max_order = values
+        max_order = log_values.shape[-1]
     if max_order < 0:
         raise ValueError(f"Expected `max_order` not to be negative, but got {max_order}.")
-    leaves = max(1, values)
+    root = product_tree(log_values, max_order)[-1][..., 0, : max_order + 1]
+    missing = max(0, max_order + 1 - root.shape[-1])
+    return pad(root, (0, missing), value=-torch.inf).to(log_values.dtype)
+
+
+def product_tree(log_values: Tensor, max_order: int) -> list[Tensor]:
+    """All levels of the binary tree that multiplies the factors 1 + v z, in float64.
+
+    A level has the shape ``(..., factors, orders)``: the log-coefficients of its polynomials. The
+    first level holds the factors. The last one holds their product, up to ``max_order``. Every
+    other level has an even number of factors: a factor of 1 fills it.
+    """
+    values = log_values.shape[-1]
     # A value of 0 is a factor of 1.
-    leaf = pad(log_values.double(), (0, leaves - values), value=-torch.inf).unsqueeze(-1)
-    factors = torch.cat([torch.zeros_like(leaf), leaf], -1)  # (..., factors, order)
-    while factors.shape[-2] > 1:
-        factors = _pad_to_even(factors)
+    leaf = pad(log_values.double(), (0, max(1, values) - values), value=-torch.inf).unsqueeze(-1)
+    levels = [torch.cat([torch.zeros_like(leaf), leaf], -1)]
+    while levels[-1].shape[-2] > 1:
+        factors = levels[-1] = _pad_to_even(levels[-1])
         left, right = factors[..., 0::2, :], factors[..., 1::2, :]
         length = min(2 * factors.shape[-1] - 1, max_order + 1)
-        factors = log_convolve(left, right, length)
-    missing = max(0, max_order + 1 - factors.shape[-1])
-    result = pad(factors[..., 0, : max_order + 1], (0, missing), value=-torch.inf)
-    return result.to(log_values.dtype)
+        levels.append(log_convolve(left, right, length))
+    return levels
 
 
 def _pad_to_even(factors: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Size, Tensor
 from torch.nn.functional import pad
 
-from ..log_convolution import log_convolve, log_suffixes
+from ..log_convolution import log_convolve, log_suffixes, log_sum_exp
 from ..urn import Bounds
 from .state import FisherState, solve_fisher
 from .terms import log_tilted_terms
@@ -185,7 +185,7 @@ class _Problem:
             remaining = pad(_at(before, drawn), (0, width - 1), value=-torch.inf)
             after = self.log_suffixes[..., i + 1, :].unsqueeze(-2)
             # Entry [k, r]: r elements remain after this group, r + k before it.
-            others = _log_sum_exp(remaining.unfold(-1, length, 1) + after)
+            others = log_sum_exp(remaining.unfold(-1, length, 1) + after)
             rows.append(terms + others - log_sum)
             before = log_convolve(terms, before, length)
         result = torch.where(possible, torch.stack(rows, -2), -torch.inf)
@@ -230,13 +230,3 @@ def _at(table: Tensor, index: Tensor) -> Tensor:
     clamped = index.long().clamp(0, last).expand(*shape, -1)
     inside = (index >= 0) & (index <= last)
     return torch.where(inside, table.expand(*shape, -1).gather(-1, clamped), -torch.inf)
-
-
-def _log_sum_exp(table: Tensor) -> Tensor:
-    # The gradient of torch.logsumexp is NaN where all summands are 0.
-    shift = table.detach().amax(-1, keepdim=True)
-    shift = torch.where(shift == -torch.inf, 0.0, shift)
-    total = (table - shift).exp().sum(-1)
-    positive = total > 0
-    logarithm = torch.log(torch.where(positive, total, 1.0)) + shift.squeeze(-1)
-    return torch.where(positive, logarithm, -torch.inf)
