@@ -50,9 +50,8 @@ class _HypergeometricCounts(_OfUrn):
         :param torch.Tensor value: counts, of shape ``sample_shape + batch_shape + (G,)``.
         :return: booleans of shape ``sample_shape + batch_shape``.
         """
-        integral = (value % 1 == 0).all(-1)
-        bounded = ((value >= 0) & (value <= self.group_sizes)).all(-1)
-        return integral & bounded & (value.double().sum(-1) == self.total_count)
+        possible = (value % 1 == 0) & (value >= 0) & (value <= self.group_sizes)
+        return possible.all(-1) & (value.double().sum(-1) == self.total_count)
 
     def __repr__(self) -> str:
         return "HypergeometricCounts()"

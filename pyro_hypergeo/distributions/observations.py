@@ -59,6 +59,8 @@ def check_counts(value: Tensor, valid: Tensor, group_sizes: Tensor, total_count:
     :param Tensor total_count: totals, ``(...)``.
     :raises ValueError: if a vector is in the support of no urn that it is compared with.
     """
+    if torch._is_all_true(valid):
+        return
     wrong = impossible(valid, value.shape[:-1])
     if torch._is_all_true(~wrong):
         return

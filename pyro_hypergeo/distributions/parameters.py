@@ -12,6 +12,7 @@ from pyro.distributions.util import broadcast_shape
 from torch import Tensor
 
 from ..ops.errors import check, first_of, shown
+from ..ops.tracing import may_branch
 from .arrays import Numbers as Numbers
 from .arrays import as_tensor, check_labels
 
@@ -149,6 +150,8 @@ def check_urn(parameters: Parameters) -> None:
 
     :raises ValueError: if no urn has these values; it names the argument and shows the value.
     """
+    if may_branch(parameters.weights) and _is_plain(parameters):
+        return
     total, sizes, weights, name = parameters
     check_count_values("group_sizes", sizes, weights.dtype)
     check_count_values("total_count", total, weights.dtype)
@@ -170,6 +173,20 @@ def check_urn(parameters: Parameters) -> None:
             f"`group_sizes`{among}, but found a total of {shown(total[first])} from "
             f"{shown(available[first])} elements in groups of sizes {sizes[first].tolist()}."
         )
+
+
+def _is_plain(parameters: Parameters) -> bool:
+    """Whether all values are allowed and no weight is 0: most urns need no other question."""
+    total, sizes, weights, name = parameters
+    for counts in (sizes, total):
+        low, high = (end.item() for end in counts.detach().aminmax())
+        if not (0 <= low and high <= largest_exact(weights.dtype)):
+            return False
+        if counts.is_floating_point() and not (counts % 1 == 0).all():
+            return False
+    low, high = (end.item() for end in weights.detach().aminmax())
+    above = 0 if name == "weights" else -torch.inf
+    return above < low and high < torch.inf and bool((total <= sizes.sum(-1)).all())
 
 
 def mean_parameters(

@@ -85,7 +85,7 @@ class StraightThrough(UrnLaw):
             1.0 if temperature is None else temperature,
             self.parameter,
             self.batch_shape,
-            self._validate_args,
+            self._validate_args and temperature is not None,
         )
 
     def rsample(self, sample_shape: Any = Size()) -> Tensor:  # noqa: B008

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from pyro_hypergeo.ops.binomial import log_small_binomial_pmf, stirling_gaps
+from pyro_hypergeo.ops.fisher import sampling_rejection
+from pyro_hypergeo.ops.fisher.state import solve_fisher
 
 
 @pytest.mark.parametrize("log_odds", [-800.0, -30.0, -1.3, 0.0, 0.4, 25.0, 750.0])
@@ -42,3 +44,15 @@ def test_the_table_serves_autograd_after_inference_mode() -> None:
     assert outside is not None
     assert not outside.is_inference()
     assert inside.tolist() == outside.tolist()
+
+
+def test_log_gammas_give_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    sizes = torch.tensor([200.0, 1000.0, 3.0, 50.0, 7.0])
+    known = solve_fisher(torch.randn(64, 5), sizes, torch.tensor(400.0))
+    torch.manual_seed(1)
+    draws = sampling_rejection.sample_by_rejection(known, torch.Size([500]))
+    monkeypatch.setattr(sampling_rejection, "_SMALL", 0)
+    torch.manual_seed(1)
+    again = sampling_rejection.sample_by_rejection(known, torch.Size([500]))
+    assert torch.equal(draws, again)

@@ -64,8 +64,9 @@ def log_prob_given(state: FisherState, value: Tensor) -> Tensor:
     if may_branch(x) and urn.ordinary:
         counts = torch.stack(torch.broadcast_tensors(urn.sizes, x, left)).detach()
         low, high = (bound.item() for bound in counts.aminmax())
-        if low >= 0 and (x.detach().sum(-1) - urn.total).abs().amax().item() < 0.5:
-            return _log_prob(state, x, left, stirling_gaps(counts, high))
+        away = (x.detach().sum(-1) - urn.total).abs().amax().item()
+        if low >= 0 and away < 0.5:
+            return _log_prob(state, x, left, stirling_gaps(counts, high) if away == 0 else None)
     on_lattice = ((x >= 0) & (left >= 0)).all(-1) & ((x.sum(-1) - urn.total).abs() < 0.5)
     at_edge = ((x - urn.edge).abs() < 0.5).all(-1) & urn.feasible
     # Not torch.minimum: where a whole group is drawn, it would pass on half of the gradient.
@@ -111,10 +112,9 @@ class _LogProb(torch.autograd.Function):
         gaps: Tensor | None,
     ) -> Tensor:
         u = theta + tilt
-        if gaps is None:
-            tilted = log_binomial_pmf(x, sizes, u)
-        else:
-            tilted = log_small_binomial_pmf(x, left, sizes, u, gaps)
+        if gaps is not None:  # then the sum of the counts is the total
+            return log_small_binomial_pmf(x, left, sizes, u, gaps).sum(-1) - log_center
+        tilted = log_binomial_pmf(x, sizes, u)
         return tilted.sum(-1) - log_center - tilt[..., 0] * (x.sum(-1) - total)
 
     @staticmethod

@@ -61,7 +61,7 @@ def fisher_design_terms(
         tilt = refine_tilt(urn.log_weights, urn.sizes, urn.total, find_tilt(urn))
         groups = tilted_groups(urn.log_weights, urn.sizes, tilt)
         groups = groups._replace(variance=groups.variance * urn.interior.unsqueeze(-1))
-        spread, elements = (urn.sizes * groups.p * groups.q).sum(-1), urn.sizes.sum(-1)
+        spread, elements = (urn.sizes * groups.pq).sum(-1), urn.sizes.sum(-1)
         most = math.ceil(0.5 * elements.max().item())
         at = place_nodes(spread, min(enough_nodes(spread), most), elements)
         parts = [

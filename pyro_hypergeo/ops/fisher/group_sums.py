@@ -78,7 +78,7 @@ def slope_along(groups: Tilted, transforms: Transforms, weights: Tensor) -> Tens
     :param Tensor weights: w, (..., G, H), complex, held fixed; it is overwritten.
     """
     # d log phi / du = m p q (2 (p - q) sin(t / 2)^2 + i sin t) / |q + p e^{it}|^2
-    pq = groups.p * groups.q
+    pq = groups.pq
     decay = 1 - (4 * pq).unsqueeze(-1) * transforms.haversine
     parts = torch.view_as_real(weights.div_(decay)).flatten(-2)
     # Both sums over t by one product: real and imaginary parts alternate.

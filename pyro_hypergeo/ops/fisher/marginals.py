@@ -242,7 +242,7 @@ def _log_rest_of_others(groups: Tilted, rest: Tensor, at: Tensor) -> Tensor:
 def _log_rest_of_dominant(groups: Tilted, rest: Tensor, at: Tensor) -> Tensor:
     """log Pr[the others sum to rest], (..., G, M + 1), for the group of largest variance."""
     sizes = torch.where(has_largest_variance(groups), 0.0, groups.sizes)
-    others = Tilted(groups.u, sizes, groups.p, groups.q, sizes * groups.p * groups.q)
+    others = Tilted(groups.u, sizes, groups.p, groups.q, groups.pq, sizes * groups.pq)
     nodes = place_nodes(others.variance.sum(-1))
     return _log_lattice_prob(
         nodes,

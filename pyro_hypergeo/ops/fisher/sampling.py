@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Size, Tensor
 
-from ..tracing import inside_transform
+from ..tracing import inside_transform, may_branch
 from ..urn import Bounds
 from .bulk_marginals import width_of_mass
 from .sampling_rejection import sample_by_rejection
@@ -76,9 +76,8 @@ def sample_given(state: FisherState, sample_shape: Size, bounds: Bounds) -> Tens
         counts = sample_by_tree(state, sample_shape, bounds)
     else:
         counts = sample_by_rejection(state, sample_shape)
-    if not inside_transform() and counts.device.type == "cpu":
-        plain = urn.interior & ~(state.tilt + state.log_center).isnan()
-        if plain.all():
+    if may_branch(counts) and (urn.ordinary or urn.interior.all()):
+        if not math.isnan((state.tilt + state.log_center).sum().item()):
             return counts
     counts = torch.where(urn.interior.unsqueeze(-1), counts, urn.edge)
     # Parameters are not checked. If no draw is possible, the counts must not look like a draw.

@@ -18,6 +18,8 @@ from .state import FisherState
 _MOST, _FEW = 4_000_000, 16_000
 # If one call in so many needs another round, this costs little.
 _FAILURES = 30
+# Up to this size of the keeper, differences of log-gammas have errors of a few 1e-12 at most.
+_SMALL = 1000
 
 
 class _Proposals(NamedTuple):
@@ -29,6 +31,7 @@ class _Proposals(NamedTuple):
     keeper_size: Tensor  # (urns, 1)
     log_odds: Tensor  # (urns, 1), of the keeper
     mode: Tensor  # (urns, 1), of the keeper
+    keeper: Tensor  # (urns, 1), its place
 
 
 def sample_by_rejection(state: FisherState, sample_shape: Size) -> Tensor:
@@ -40,21 +43,19 @@ def sample_by_rejection(state: FisherState, sample_shape: Size) -> Tensor:
     Cost of a draw: O(G), for any number of elements. The loop ends on data, so it can be neither
     traced nor compiled.
     """
-    proposals, keeper, share = _proposals(state)
+    proposals, share = _proposals(state)
     draws, (urns, groups) = sample_shape.numel(), proposals.sizes.shape
-    missing = torch.full((urns, 1), draws, device=keeper.device)
-    counts, taken = _round(proposals, _tries(draws, urns, groups, share), missing)
-    missing = missing - taken
+    small = proposals.keeper_size.amax().item() <= _SMALL
+    counts, accepted = _round(proposals, _tries(draws, urns, groups, share), draws, small)
     if len(counts) < draws * urns:
-        counts = _filled(proposals, counts, draws, missing, share)
+        missing = (draws - accepted).clamp(min=0)
+        counts = _filled(proposals, counts, draws, missing, share, small)
     counts = counts.view(urns, draws, groups)
-    rest = proposals.total - counts.sum(-1)
-    counts.scatter_(-1, keeper.unsqueeze(1).expand(urns, draws, 1), rest.unsqueeze(-1))
     return counts.movedim(1, 0).reshape(sample_shape + state.urn.sizes.shape)
 
 
-def _proposals(state: FisherState) -> tuple[_Proposals, Tensor, float]:
-    """What the rounds need; the keepers; and the share of proposals that an urn accepts."""
+def _proposals(state: FisherState) -> tuple[_Proposals, float]:
+    """What the rounds need, and the share of proposals that an urn accepts."""
     urn = state.urn
     groups = urn.sizes.shape[-1]
     sizes = urn.sizes.reshape(-1, groups)
@@ -70,7 +71,7 @@ def _proposals(state: FisherState) -> tuple[_Proposals, Tensor, float]:
     share = float((largest / variance.sum(-1, keepdim=True)).sqrt().mean())
     # NaN must end here too.
     share = share if share < 0.99 else 0.99
-    return _Proposals(others, p, total, size, log_odds, mode), keeper, share
+    return _Proposals(others, p, total, size, log_odds, mode, keeper), share
 
 
 def _tries(draws: int, urns: int, groups: int, share: float) -> int:
@@ -84,29 +85,49 @@ def _tries(draws: int, urns: int, groups: int, share: float) -> int:
     return max(1, min(enough, tries, _MOST // (urns * groups)))
 
 
-def _round(proposals: _Proposals, tries: int, missing: Tensor) -> tuple[Tensor, Tensor]:
-    """The first accepted draws of each urn, (all, G), in order of urns; and how many, (urns, 1).
+def _round(
+    proposals: _Proposals, tries: int, wanted: int | Tensor, small: bool
+) -> tuple[Tensor, Tensor]:
+    """The first accepted draws of each urn, (all, G), in order of urns.
 
-    The count of the keeper is still 0.
+    And how many each urn accepted, (urns, 1): there may be more than are wanted.
     """
-    sizes, p, total, keeper_size, log_odds, mode = proposals
+    sizes, p = proposals.sizes, proposals.p
     shape = (sizes.shape[0], tries, sizes.shape[1])
     counts = torch.binomial(sizes.unsqueeze(1).expand(shape), p.unsqueeze(1).expand(shape))
-    rest = total - counts.sum(-1)
-    inside = torch.minimum(rest.clamp(min=0), keeper_size)
-    k = torch.cat([inside, mode], -1)
-    log_probs = torch.addcmul(log_binomial_coefficient(keeper_size, k), k, log_odds)
-    ratio = torch.exp(log_probs[:, :-1] - log_probs[:, -1:])
+    rest = proposals.total - counts.sum(-1)
+    keeper = proposals.keeper.unsqueeze(1).expand(*shape[:2], 1)
+    counts.scatter_(-1, keeper, rest.unsqueeze(-1))
     # NaN is accepted: with a NaN parameter the loop must end too.
-    rejected = (torch.rand_like(rest) >= ratio) | (rest < inside) | (rest > inside)
-    accepted = ~rejected
+    accepted = ~(torch.rand_like(rest) >= _ratio(proposals, rest, small))
     number = accepted.cumsum(-1)
-    chosen = accepted & (number <= missing)
-    return counts[chosen], torch.minimum(number[:, -1:], missing)
+    return counts[accepted & (number <= wanted)], number[:, -1:]
+
+
+def _ratio(proposals: _Proposals, rest: Tensor, small: bool) -> Tensor:
+    """The keeper's probability of the rest over that of its mode; 0 for an impossible rest."""
+    size, log_odds, mode = proposals.keeper_size, proposals.log_odds, proposals.mode
+    if small:
+        # The factorial of a negative integer is infinite. Fractions are in urns at an edge only,
+        # whose draws are replaced.
+        k = torch.cat([rest, mode], -1)
+        factorials = torch.lgamma(torch.stack([k, size - k]).add_(1)).sum(0)
+        log_probs = torch.addcmul(-factorials, k, log_odds)
+        return torch.exp(log_probs[:, :-1] - log_probs[:, -1:])
+    inside = torch.minimum(rest.clamp(min=0), size)
+    k = torch.cat([inside, mode], -1)
+    log_probs = torch.addcmul(log_binomial_coefficient(size, k), k, log_odds)
+    ratio = torch.exp(log_probs[:, :-1] - log_probs[:, -1:])
+    return ratio.masked_fill_((rest < inside) | (rest > inside), 0.0)
 
 
 def _filled(
-    proposals: _Proposals, counts: Tensor, draws: int, missing: Tensor, share: float
+    proposals: _Proposals,
+    counts: Tensor,
+    draws: int,
+    missing: Tensor,
+    share: float,
+    small: bool,
 ) -> Tensor:
     """The draws, (urns, draws, G), with more rounds for the urns that miss some."""
     urns, groups = proposals.sizes.shape
@@ -120,7 +141,8 @@ def _filled(
         some = _Proposals(*(part[lacking] for part in proposals))
         wanted = missing[lacking]
         tries = _tries(int(wanted.max()), len(lacking), groups, share)
-        counts, taken = _round(some, tries, wanted)
+        counts, accepted = _round(some, tries, wanted, small)
+        taken = torch.minimum(accepted, wanted)
         start = draws - wanted
         row, column = ((place >= start) & (place < start + taken)).nonzero().unbind(-1)
         result[lacking[row], column] = counts

@@ -12,9 +12,8 @@ from torch import Size, Tensor
 
 from ..autograd import apply
 from ..binomial import log1p_exp, log_binomial_pmf
-from ..saddlepoint.derivatives import Averages, Derivatives
+from ..saddlepoint.derivatives import Derivatives
 from ..saddlepoint.lattice import (
-    LatticeNodes,
     Tilted,
     has_small_tables,
     lattice_nodes,
@@ -35,6 +34,7 @@ class FisherState(NamedTuple):
     tilt: Tensor  # (...); no gradient
     log_center: Tensor  # (...): log Pr[S = n] of the groups at this tilt
     at_edge: Tensor  # (...): the log-partition function where the entry is not interior
+    kept: Kept | None = None  # for first derivatives
 
     @property
     def log_partition(self) -> Tensor:
@@ -56,14 +56,14 @@ class FisherState(NamedTuple):
 
     def expand(self, batch_shape: Size) -> FisherState:
         """The same state for a larger batch shape, without computing anything again."""
-        rest = grow(batch_shape, self.tilt.dim(), *self[1:])
-        return FisherState(self.urn.expand(batch_shape), *rest)
+        mean, tilt, center, edge = grow(batch_shape, self.tilt.dim(), *self[1:5])
+        return FisherState(self.urn.expand(batch_shape), mean, tilt, center, edge)
 
     def flat(self, rows: Tensor) -> FisherState:
         """Some states of the batch, in one dimension."""
         dim = self.tilt.dim()
-        rest = (x.reshape(-1, *x.shape[dim:])[rows] for x in self[1:])
-        return FisherState(self.urn.flat(rows), *rest)
+        mean, tilt, center, edge = (x.reshape(-1, *x.shape[dim:])[rows] for x in self[1:5])
+        return FisherState(self.urn.flat(rows), mean, tilt, center, edge)
 
 
 def solve_fisher(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) -> FisherState:
@@ -76,7 +76,7 @@ def solve_fisher(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) 
     mean, log_center = apply(_State, *parameters, kept, forward_mode=_StateForwardMode)
     if may_branch(tilt) and urn.ordinary:
         # The last field is not read: all entries are interior.
-        return FisherState(urn, mean, tilt, log_center, tilt)
+        return FisherState(urn, mean, tilt, log_center, tilt, kept)
     drawn = urn.edge > 0
     at_edge = (urn.edge * torch.where(drawn, log_weights, 0.0)).sum(-1)
     return FisherState(
@@ -85,6 +85,7 @@ def solve_fisher(log_weights: Tensor, group_sizes: Tensor, total_count: Tensor) 
         tilt,
         torch.where(urn.interior, log_center, 0.0),
         torch.where(urn.feasible, at_edge, -torch.inf),
+        kept,
     )
 
 
@@ -105,20 +106,18 @@ def solve_central(group_sizes: Tensor, total_count: Tensor) -> FisherState:
 
 
 class Kept:
-    """What the forward pass computed at a tilt, for the backward pass; only where it is small."""
+    """What the forward pass computed at a tilt, for first derivatives; only where it is small."""
 
     def __init__(self) -> None:
-        self._made: tuple[Tilted, LatticeNodes] | None = None
+        self._made: tuple[Tilted, Derivatives] | None = None
 
-    def keep(self, groups: Tilted, nodes: LatticeNodes) -> None:
+    def keep(self, groups: Tilted, averages: Derivatives) -> None:
         """Keep these, if the sum varies so much that no better tilt is needed."""
-        self._made = (groups, nodes) if varies_much(groups) else None
+        self._made = (groups, averages) if varies_much(groups) else None
 
     def saddle(self) -> tuple[Tilted, Derivatives] | None:
         """What :func:`saddle_near` would compute again; None while it must be differentiable."""
-        if self._made is None or torch.is_grad_enabled():
-            return None
-        return self._made[0], Derivatives(*self._made)
+        return None if torch.is_grad_enabled() else self._made
 
 
 class _State(torch.autograd.Function):
@@ -132,10 +131,10 @@ class _State(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         groups = tilted_groups(theta, sizes, tilt)
         nodes = lattice_nodes(groups, total)
+        averages = Derivatives(groups, nodes)
         if kept is not None:
-            kept.keep(groups, nodes)
-        first = Averages(groups, nodes).first
-        mean = torch.addcmul(sizes * groups.p, groups.variance, first)
+            kept.keep(groups, averages)
+        mean = torch.addcmul(sizes * groups.p, groups.variance, averages.first)
         return mean, log_lattice_prob(nodes)
 
     @staticmethod

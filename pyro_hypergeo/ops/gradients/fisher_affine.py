@@ -41,7 +41,8 @@ def fisher_affine_movement(
     theta = urn.log_weights
     # The direction is held fixed: a trace forgets `no_grad`, but not `detach`.
     with torch.no_grad():
-        saddle = saddle_near(theta.detach(), urn.sizes, urn.total, state.tilt)
+        known = None if state.kept is None else state.kept.saddle()
+        saddle = known or saddle_near(theta.detach(), urn.sizes, urn.total, state.tilt)
         direction = _inverse_product(columns, *saddle).detach()
     parameters = theta, urn.sizes, urn.total, state.tilt, direction
     # While a trace is made, nothing may be kept outside of it.

@@ -11,8 +11,8 @@ from torch import Tensor
 from .lattice import LatticeNodes, Tilted
 
 
-class Averages:
-    """Averages of b_i(t) = d/dtheta_i m_i log(q_i + p_i e^{it}) over the nodes.
+class Derivatives:
+    """Averages of b_i(t) = d/dtheta_i m_i log(q_i + p_i e^{it}) over the nodes, and what follows.
 
     The integrand of Pr[S = n] gives the weights. All b_i are divided by m_i p_i q_i here. So there
     is no division by a probability that may be 0. With h = sin(t / 2)^2 and the decay d_i, b_i is
@@ -25,26 +25,34 @@ class Averages:
         self.weight_real, self.weight_imag = nodes.real / norm, nodes.imag / norm
         self.haversine, self.sine = nodes.at.haversine, nodes.at.sine
         self.inverse = 1 / nodes.decay
-        self.variance = groups.variance
+        self.variance, self.pq = groups.variance, groups.pq
         self.skew = 2 * (groups.p - groups.q)
         real, imag = self.haversine * self.weight_real, self.sine * self.weight_imag
         by_real, by_imag = sums_over_nodes(self.inverse, real, imag)
         #: Re E[b_i], (..., G).
         self.first = self.skew * by_real - by_imag
+        self._square: Tensor | None = None
+        self._own: Tensor | None = None
 
+    # The mean needs no squares. So they are computed when they are first asked for. Not by a
+    # `cached_property`: torch.compile does not take its lock.
 
-class Derivatives(Averages):
-    """The averages of b_i, those of b_i^2, and all that follows from them."""
+    @property
+    def square(self) -> Tensor:
+        """Re E[b_i^2], (..., G)."""
+        if self._square is None:
+            h, sine, real = self.haversine, self.sine, self.weight_real
+            columns = h.square() * real, sine.square() * real, h * sine * self.weight_imag
+            a, b, c = sums_over_nodes(self.inverse.square(), *columns)
+            self._square = self.skew * (self.skew * a - 2 * c) - b
+        return self._square
 
-    def __init__(self, groups: Tilted, nodes: LatticeNodes) -> None:
-        super().__init__(groups, nodes)
-        h, sine, real = self.haversine, self.sine, self.weight_real
-        columns = h.square() * real, sine.square() * real, h * sine * self.weight_imag
-        a, b, c = sums_over_nodes(self.inverse.square(), *columns)
-        #: Re E[b_i^2], (..., G).
-        self.square = self.skew * (self.skew * a - 2 * c) - b
-        #: A part of the second derivative that only the diagonal has, (..., G).
-        self.own = 1 - 0.5 * self.skew * self.first - groups.p * groups.q * self.square
+    @property
+    def own(self) -> Tensor:
+        """A part of the second derivative that only the diagonal has, (..., G)."""
+        if self._own is None:
+            self._own = 1 - 0.5 * self.skew * self.first - self.pq * self.square
+        return self._own
 
     @property
     def real(self) -> Tensor:
@@ -87,7 +95,8 @@ class Derivatives(Averages):
 
 def sums_over_nodes(table: Tensor, *columns: Tensor) -> tuple[Tensor, ...]:
     """Sums over the nodes of a table (..., G, J) times columns (..., J), each (..., G)."""
-    return torch.matmul(table, torch.stack(columns, -1)).unbind(-1)
+    # Rows on the left are two to three times faster than columns on the right.
+    return torch.matmul(torch.stack(columns, -2), table.mT).unbind(-2)
 
 
 def times(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:

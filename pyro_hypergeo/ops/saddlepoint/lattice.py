@@ -31,6 +31,7 @@ class Tilted(NamedTuple):
     sizes: Tensor  # m_i
     p: Tensor
     q: Tensor  # 1 - p_i
+    pq: Tensor  # p_i q_i
     variance: Tensor  # m_i p_i q_i
 
 
@@ -38,7 +39,8 @@ def tilted_groups(log_weights: Tensor, sizes: Tensor, tilt: Tensor) -> Tilted:
     """The groups under a tilt, differentiable in the log-weights."""
     u = log_weights + tilt.unsqueeze(-1)
     p, q = torch.sigmoid(u), torch.sigmoid(-u)
-    return Tilted(u, sizes, p, q, sizes * p * q)
+    pq = p * q
+    return Tilted(u, sizes, p, q, pq, sizes * pq)
 
 
 def varies_much(groups: Tilted) -> bool:
@@ -136,14 +138,13 @@ class CharacteristicSums(NamedTuple):
 
 def characteristic_sums(groups: Tilted, at: Positions) -> tuple[CharacteristicSums, Tensor]:
     """The sums, and the table of |q_i + p_i e^{it}|^2, (..., G, J)."""
-    twice = 2 * at.haversine
-    excess = (groups.p * groups.q).unsqueeze(-1) * (-2 * twice).unsqueeze(-2)
+    excess = groups.pq.unsqueeze(-1) * (-4 * at.haversine).unsqueeze(-2)
     log_modulus = _summed(groups.sizes, torch.log1p(excess))
     # A group with odds above 1 is counted by the elements that it leaves: see `phases`.
     above = groups.u > 0
     rare = torch.where(above, groups.q, groups.p).unsqueeze(-1)
     one = torch.ones((), dtype=rare.dtype, device=rare.device)
-    cosine = torch.addcmul(one, rare, twice.unsqueeze(-2), value=-1)
+    cosine = torch.addcmul(one, rare, at.haversine.unsqueeze(-2), value=-2)
     angle = torch.atan2(rare * at.sine.unsqueeze(-2), cosine)
     counted = torch.where(above, groups.sizes, 0.0)
     phase = _summed(groups.sizes - 2 * counted, angle)
@@ -203,7 +204,7 @@ def phases(groups: Tilted, haversine: Tensor, sine: Tensor) -> Tensor:
 
 def _excess(groups: Tilted, haversine: Tensor) -> Tensor:
     # |q_i + p_i e^{it}|^2 - 1
-    return (-4 * groups.p * groups.q).unsqueeze(-1) * haversine.unsqueeze(-2)
+    return (-4 * groups.pq).unsqueeze(-1) * haversine.unsqueeze(-2)
 
 
 def counted_by_rest(groups: Tilted) -> Tensor:

@@ -25,7 +25,7 @@ def third_cumulant_product(groups: Tilted, b: Derivatives, v: Tensor, w: Tensor)
     # where two indices are equal, and the third cumulant of the first derivatives. With c = m p q
     # and e = (q - p) b - p q b^2, the first derivative is m p + c b, and the second is c (1 + e).
     c, first = groups.variance.unsqueeze(-1), b.first.unsqueeze(-1)
-    gap, pq = -0.5 * b.skew.unsqueeze(-1), (groups.p * groups.q).unsqueeze(-1)
+    gap, pq = -0.5 * b.skew.unsqueeze(-1), groups.pq.unsqueeze(-1)
     squares = _Squares(b)
     pairs = c * v * w
 
@@ -78,7 +78,7 @@ def _third_derivative(groups: Tilted, b: Derivatives) -> Tensor:
     real, imag = b.haversine * b.weight_real, b.sine * b.weight_imag
     cubes = b.inverse.square() * b.inverse
     x, y, z, end = sums_over_nodes(cubes, h * real, sine * real, h * imag, sine * imag)
-    skew, pq = b.skew, groups.p * groups.q
+    skew, pq = b.skew, groups.pq
     mean_of_cube = skew * (skew * (skew * x - 3 * z) - 3 * y) + end
     below = b.first - 0.5 * skew * b.square - pq * mean_of_cube
     return (-0.5 * skew * b.own - 2 * pq * below).unsqueeze(-1)

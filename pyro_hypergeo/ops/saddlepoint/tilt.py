@@ -42,25 +42,25 @@ def mild_tilt(log_weights: Tensor, sizes: Tensor, total: Tensor) -> Tensor | Non
     """A tilt to a tenth of a standard deviation, or None if weights are too far apart for it.
 
     The equation is f(s) = logit(M(s) / N) = logit(n / N), with the mean M of the sum and N
-    elements. Equal weights make f linear, and the guess exact.
+    elements. Equal weights make f linear, and the guess exact. Mean and variance are shares of N.
     """
     # For all weights, |f''| <= 2 f', and f' <= 1. So f' grows at most by e^(2 |ds|). If a step h of
     # Newton's method is at most 0.1, there is a solution near, and the error after it is below
     # 1.8 h^2. It must be a tenth of a standard deviation: h^4 V < 0.003.
     everything = sizes.sum(-1)
+    shares = sizes / everything.unsqueeze(-1)
     target = torch.logit(total / everything)
-    tilt = target - (sizes * log_weights).sum(-1) / everything
+    tilt = target - (shares * log_weights).sum(-1)
     for step in range(_MILD_STEPS):
         p = torch.sigmoid(log_weights + tilt.unsqueeze(-1))
-        amounts = sizes * p
-        mean = amounts.sum(-1)
-        variance = mean - (amounts * p).sum(-1)
-        rest = everything - mean
-        away = (target - torch.log(mean / rest)) * (mean * rest) / (variance * everything)
+        drawn = shares * p
+        mean = drawn.sum(-1)
+        variance = mean - (drawn * p).sum(-1)
+        away = (target - torch.logit(mean)) * (mean - mean * mean) / variance
         tilt = tilt + away
         if step == 0:
             continue  # hardly ever the last: looking would cost more
-        error = ((variance + 30) * away.square().square_()).amax().item()
+        error = ((everything * variance + 30) * away.square().square_()).amax().item()
         if error < 0.003:
             return tilt
         if not error < 1e4:

@@ -99,7 +99,7 @@ def mixture_at(theta: Tensor, sizes: Tensor, total: Tensor, nodes: RingNodes) ->
     """
     rung = rung_by(theta, nodes.times)
     groups = tilted_groups(rung.log_odds, sizes.unsqueeze(-2), nodes.tilt)
-    u, m, p, q, variance = groups
+    u, m, p, q, _, variance = groups
     at = _place(sizes, variance, bell=nodes.bell)
     log_modulus, phase, inverse = _characteristic(groups, at)
     left_over = total.unsqueeze(-1) - torch.where(u > 0, m, 0.0).sum(-1)
@@ -138,11 +138,11 @@ def _characteristic(groups: Tilted, at: _Phases) -> tuple[Tensor, Tensor, Tensor
 
     A group with p_i > 1/2 is counted by the elements that it leaves. Then all phases are small.
     """
-    u, m, p, q, _ = groups
+    u, m, p, q, pq, _ = groups
     haversine, sine = at.haversine.unsqueeze(-2), at.sine.unsqueeze(-2)
     above = u > 0
     rare, one = torch.where(above, q, p).unsqueeze(-1), u.new_ones(())
-    excess = (-4 * p * q).unsqueeze(-1) * haversine
+    excess = (-4 * pq).unsqueeze(-1) * haversine
     table = torch.log1p(excess)
     log_modulus = ((0.5 * m).unsqueeze(-2) @ table).squeeze(-2)
     if may_branch(u) and not table.requires_grad:
