@@ -122,6 +122,7 @@ GROUND = [
     "binomial",
     "count_table",
     "errors",
+    "inverse_cdf",
     "log_convolution",
     "mean_inversion",
     "mode_by_exchange",

@@ -13,7 +13,7 @@ from torch import Size, Tensor
 from torch.distributions import Distribution
 
 from ...ops.errors import at_index, check, first_of, shown
-from ...ops.tracing import inside_transform
+from ...ops.tracing import inside_transform, static_shape
 from ..arrays import Numbers, as_tensor
 from ..parameters import check_count_values
 
@@ -39,7 +39,7 @@ def partition_parameters(
     if not scores.is_floating_point():
         scores = scores.to(torch.get_default_dtype())
     # While torch.jit.trace runs, shapes are tensors. Here they must be Python numbers.
-    given = tuple(static_shape(scores))
+    given = static_shape(scores)
     if isinstance(sizes, Distribution):
         if len(sizes.event_shape) != 1:
             raise ValueError(
@@ -55,9 +55,9 @@ def partition_parameters(
         if not shape or not shape[-1]:
             raise ValueError(
                 "Expected `sizes` to have one entry for each group in its last dimension, "
-                f"but got shape {tuple(shape)}."
+                f"but got shape {shape}."
             )
-        groups, batch = shape[-1], shape[:-1]
+        groups, batch = shape[-1], Size(shape[:-1])
     if scores.dim() == 1:
         scores = scores.unsqueeze(-1)
     shape = static_shape(scores)
@@ -84,11 +84,6 @@ def expand_sizes(sizes: Any, batch_shape: Size) -> Any:
     return sizes if static_shape(sizes) == shape else sizes.expand(shape)
 
 
-def static_shape(tensor: Tensor) -> Size:
-    """The shape in Python numbers."""
-    return Size([int(length) for length in tensor.shape])
-
-
 def without_validation(sizes: Any) -> Any:
     """A copy of a distribution of sizes that checks no values, as its partition checks none."""
     new = copy(sizes)
@@ -100,7 +95,9 @@ def _device(sizes: Any) -> torch.device | None:
     return sizes.device if torch.is_tensor(sizes) else None
 
 
-def _check_scores_shape(shape: Size, given: tuple[int, ...], groups: int, shared: bool) -> None:
+def _check_scores_shape(
+    shape: tuple[int, ...], given: tuple[int, ...], groups: int, shared: bool
+) -> None:
     if len(shape) < 2 or shape[-2] < 1:
         raise ValueError(
             f"Expected `log_scores` of shape (..., N, K) with at least one element, but got shape "

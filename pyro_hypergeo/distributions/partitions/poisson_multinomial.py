@@ -15,6 +15,7 @@ from torch.distributions import constraints
 from torch.distributions.utils import lazy_property
 
 from ...ops.errors import at_index, first_of, shown
+from ...ops.inverse_cdf import index_by_cdf
 from ...ops.partitions.assignment_sample import assignment_sample
 from ...ops.partitions.assignments import assignment_marginals, log_assignments
 from ...ops.tracing import static_shape
@@ -229,10 +230,8 @@ class PoissonMultinomial(TorchDistribution):
         """Exact draws, of shape ``sample_shape + batch_shape + (K,)``."""
         with torch.no_grad():
             cdf = self.log_probs.exp().cumsum(-1)
-            shape = self._extended_shape(sample_shape)[:-1] + static_shape(cdf)[-2:-1]
-            # Just below the total. So the label has positive probability.
-            uniform = torch.rand(shape, dtype=cdf.dtype, device=cdf.device) * (1 - 2**-52)
-            labels = (cdf <= (uniform * cdf[..., -1]).unsqueeze(-1)).sum(-1, keepdim=True)
+            shape = self._extended_shape(sample_shape)[:-1] + static_shape(cdf)[-2:]
+            labels = index_by_cdf(cdf.expand(shape)).unsqueeze(-1)
             chosen = labels == torch.arange(self.event_shape[0], device=cdf.device)
             return (chosen & self._there.unsqueeze(-1)).sum(-2).to(self.log_scores.dtype)
 

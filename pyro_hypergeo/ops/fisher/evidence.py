@@ -9,6 +9,7 @@ import torch
 from torch import Size, Tensor
 from torch.nn.functional import pad
 
+from ..inverse_cdf import index_by_cdf
 from ..log_convolution import log_convolve, log_suffixes, log_sum_exp
 from ..urn import Bounds
 from .state import FisherState, solve_fisher
@@ -200,10 +201,7 @@ class _Problem:
             after = self.log_suffixes[..., i + 1, :]
             log_probs = terms + _at(after, remaining.unsqueeze(-1) - k)
             cdf = (log_probs - log_probs.amax(-1, keepdim=True)).exp().cumsum(-1)
-            uniform = torch.rand(remaining.shape, dtype=cdf.dtype, device=cdf.device)
-            # Just below the total. So the first count with a larger cdf has positive probability.
-            target = uniform * (1 - 2**-52) * cdf[..., -1]
-            count = (cdf <= target.unsqueeze(-1)).sum(-1).to(remaining.dtype)
+            count = index_by_cdf(cdf).to(remaining.dtype)
             counts.append(count)
             remaining = remaining - count
         return self.bounds.guard(torch.stack(counts, -1))

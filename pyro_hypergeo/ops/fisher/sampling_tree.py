@@ -12,6 +12,7 @@ import torch
 from torch import Size, Tensor
 from torch.nn.functional import pad
 
+from ..inverse_cdf import uniform_below_one
 from ..tracing import inside_transform
 from ..urn import Bounds
 from .bulk_marginals import width_of_mass, window_start
@@ -151,9 +152,7 @@ def _split(level: _Level, parent: _Level | None, total: Tensor) -> Tensor:
     left, right = _children(level)
     pairs = int(left.start.shape[-1])
     total, alone = total[..., :pairs, :], total[..., pairs:, :]
-    uniform = torch.rand(total.shape, dtype=total.dtype, device=total.device)
-    # Just below 1. So the first count with a larger cdf has positive probability.
-    uniform = uniform * (1 - 2**-52)
+    uniform = uniform_below_one(total.shape, total)
     sums = 1 if parent is None else int(parent.probs.shape[-1])
     if int(total.shape[-1]) > sums:
         first_sum = total[..., 0] if parent is None else parent.start[..., :pairs]

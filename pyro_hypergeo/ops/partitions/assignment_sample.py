@@ -9,6 +9,7 @@ import torch
 from torch import Size, Tensor
 
 from ..errors import at_index, first_of
+from ..inverse_cdf import index_by_cdf, uniform_below_one
 from ..tracing import inside_transform, static_shape
 from .assignments import MAX_STATES
 from .bags import bags_of, problem_of
@@ -104,18 +105,10 @@ def _draws_of(problem: LabelProblem, chunk: Chunk, draws: int) -> tuple[Tensor, 
 def _inverse(cdf: Tensor, draws: int) -> Tensor:
     """For each draw, the first entry (B, M) above a uniform part of the total."""
     shape = *static_shape(cdf)[:-1], draws
-    target = _below(torch.rand(shape, dtype=cdf.dtype, device=cdf.device)) * cdf[..., -1:]
+    target = uniform_below_one(shape, cdf) * cdf[..., -1:]
     return torch.searchsorted(cdf, target, right=True).clamp(max=static_shape(cdf)[-1] - 1)
 
 
 def _pick(weights: Tensor) -> Tensor:
     """A label for each row of weights, (..., K) to (...)."""
-    cdf = weights.cumsum(-1)
-    uniform = torch.rand(static_shape(cdf)[:-1], dtype=cdf.dtype, device=cdf.device)
-    below = (cdf <= (_below(uniform) * cdf[..., -1]).unsqueeze(-1)).sum(-1)
-    return below.clamp(max=static_shape(weights)[-1] - 1)
-
-
-def _below(uniform: Tensor) -> Tensor:
-    # Just below the total. So the first entry with a larger cdf has positive probability.
-    return uniform * (1 - 2**-52)
+    return index_by_cdf(weights.cumsum(-1)).clamp(max=static_shape(weights)[-1] - 1)

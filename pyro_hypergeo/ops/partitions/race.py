@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Size, Tensor
 
+from ..log_convolution import log_sum_exp
 from ..tracing import may_branch
 from ..wallenius.density import wallenius_log_prob
 from .labels import drawn_partition, fits_scores, is_partition, partition_to_labels
@@ -77,7 +78,7 @@ def _stages(labels: Tensor, stage: Tensor, scores: Tensor) -> tuple[Tensor, Tens
 def _packed_stages(labels: Tensor, stage: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The same with the picked elements, and one element for all that is left: (..., K - 1, W)."""
     later = labels > stage
-    rest = _log_sum(scores, later)
+    rest = log_sum_exp(torch.where(later, scores, -torch.inf)).unsqueeze(-1)
     picked = labels == stage
     number = picked.sum(-1, keepdim=True)
     width = int(number.max()) if number.numel() else 0
@@ -90,16 +91,6 @@ def _packed_stages(labels: Tensor, stage: Tensor, scores: Tensor) -> tuple[Tenso
     x = torch.cat([inside, torch.zeros_like(some)], -1).double()
     present = torch.cat([inside, some], -1).double()
     return x, torch.cat([theta, rest.expand(*shape, 1)], -1), present
-
-
-def _log_sum(scores: Tensor, mask: Tensor) -> Tensor:
-    """The log of the sum of scores where the mask is true, (..., 1); -inf if nowhere."""
-    kept = torch.where(mask, scores, -torch.inf)
-    top = kept.detach().amax(-1, keepdim=True)
-    some = top > -torch.inf
-    parts = torch.where(mask & some, scores - torch.where(some, top, 0.0), -torch.inf).exp()
-    total = torch.where(some, parts.sum(-1, keepdim=True), 1.0)
-    return torch.where(some, torch.log(total) + top, -torch.inf)
 
 
 def wallenius_partition_sample(
