@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy import optimize
 from torch import Tensor
 
 Labels = tuple[int, ...]
+LogProb = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @functools.cache
@@ -131,3 +133,14 @@ def as_tensor(law: dict[Labels, Fraction] | dict[Labels, float], groups: int) ->
 def order_free(scores: Tensor, partitions: Tensor) -> Tensor:
     """Log-probabilities of these partitions, proportional to exp of the sum of scores."""
     return (partitions * scores).sum((-1, -2)).log_softmax(0)
+
+
+def same_in_a_batch(draws: Tensor, log_prob: LogProb, scores: Tensor, sizes: Tensor) -> None:
+    """Draws for scores (4, 1, 6, ...) and sizes (3, 3) are partitions, and as probable as alone."""
+    assert draws.shape == (5, 4, 3, 6, 3)
+    assert (draws.sum(-2) == sizes).all() and (draws.sum(-1) == 1).all()
+    found = log_prob(draws, scores, sizes)
+    assert found.shape == (5, 4, 3)
+    for i, j in [(0, 0), (3, 1), (2, 2)]:
+        one = log_prob(draws[:, i, j], scores[i, 0], sizes[j])
+        torch.testing.assert_close(found[:, i, j], one, rtol=0, atol=1e-12)

@@ -198,21 +198,23 @@ def _seed(text: str) -> int:
     return value
 
 
-def _number_from_0(text: str) -> float:
+def _number(text: str) -> float:
+    """The number, or NaN if the text is none: NaN is in no range."""
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
-        value = math.nan
+        return math.nan
+
+
+def _number_from_0(text: str) -> float:
+    value = _number(text)
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"expected a number that is not negative, got {text!r}")
     return value
 
 
 def _positive_number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 1e-6 <= value <= 1e6:
         raise argparse.ArgumentTypeError(f"expected a number from 1e-6 to 1e6, got {text!r}")
     return value

@@ -9,7 +9,7 @@ import argparse
 import csv
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,6 +43,18 @@ class _Problem(NamedTuple):
     offset: Tensor | None
     cluster: list[str] | None
     rows: LongTable
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """The arguments that say what the rows are."""
+        return {
+            "design": self.design,
+            "counts": self.rows.counts,
+            "strata": self.rows.strata,
+            "group_sizes": self.rows.sizes,
+            "offset": self.offset,
+            "names": self.names,
+        }
 
 
 def is_regression(options: argparse.Namespace) -> bool:
@@ -182,7 +194,7 @@ def _report(options: argparse.Namespace, problem: _Problem) -> RegressionReport:
     except NoFiniteEstimateError as error:
         if options.engine is None:
             raise CommandError(_said(rows, error)) from None
-        table, why_not = _table(problem), str(error)
+        table, why_not = StratifiedTable(**problem.table), str(error)
     except torch.linalg.LinAlgError:
         raise CommandError(
             f"{rows.records.label}: the covariates cannot be told apart within strata; leave some "
@@ -210,27 +222,7 @@ def _said(rows: LongTable, error: ValueError) -> str:
 
 
 def _fit(options: argparse.Namespace, problem: _Problem) -> RegressionFit:
-    return fit_regression(
-        problem.design,
-        problem.rows.counts,
-        strata=problem.rows.strata,
-        group_sizes=problem.rows.sizes,
-        offset=problem.offset,
-        law=options.law,
-        names=problem.names,
-        ridge=options.ridge or 0.0,
-    )
-
-
-def _table(problem: _Problem) -> StratifiedTable:
-    return StratifiedTable(
-        problem.design,
-        problem.rows.counts,
-        strata=problem.rows.strata,
-        group_sizes=problem.rows.sizes,
-        offset=problem.offset,
-        names=problem.names,
-    )
+    return fit_regression(**problem.table, law=options.law, ridge=options.ridge or 0.0)
 
 
 def _posterior(options: argparse.Namespace, table: StratifiedTable) -> CoefficientsPosterior | None:

@@ -125,13 +125,7 @@ def test_draws_of_many_elements_have_the_mean_of_the_first_group() -> None:
 def test_batches_broadcast() -> None:
     scores, sizes = torch.randn(4, 1, 6, 3), torch.tensor([[2, 2, 2], [5, 1, 0], [0, 6, 0]])
     draws = fisher_partition_sample(scores, sizes, torch.Size([5]))
-    assert draws.shape == (5, 4, 3, 6, 3)
-    assert (draws.sum(-2) == sizes).all() and (draws.sum(-1) == 1).all()
-    found = fisher_partition_log_prob(draws, scores, sizes)
-    assert found.shape == (5, 4, 3)
-    for i, j in [(0, 0), (3, 1), (2, 2)]:
-        one = fisher_partition_log_prob(draws[:, i, j], scores[i, 0], sizes[j])
-        close(found[:, i, j], one)
+    oracle.same_in_a_batch(draws, fisher_partition_log_prob, scores, sizes)
     two = fisher_partition_mean(scores[..., :2], torch.tensor([[2, 4], [4, 2], [0, 6]]))
     assert two.shape == (4, 3, 6, 2)
     close(two.sum(-2)[0, 1], torch.tensor([4.0, 2.0]))
